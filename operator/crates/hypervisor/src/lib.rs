@@ -1,1 +1,91 @@
-//! `seedbed-hypervisor`.
+//! What Seedbed needs of a machine that runs virtual machines, and the backends that give it.
+//!
+//! [`Hypervisor`] is the contract. Every call is idempotent and keyed by name and [`Owner`]: a call that is made twice has the
+//! effect of one, and a call that meets somebody else's object of the same name returns [`Fault::Conflict`] and changes nothing.
+//! A look that fails returns a [`Fault`]; only the host's own word that a thing is not there becomes `None`.
+
+mod fault;
+mod model;
+
+pub use fault::Fault;
+pub use model::{
+    Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent, HostFacts, Inventory,
+    NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+/// A machine that runs virtual machines.
+#[async_trait]
+pub trait Hypervisor: Send + Sync + 'static {
+    /// What the host is and what it has to give.
+    async fn host(&self) -> Result<HostFacts, Fault>;
+
+    /// Every domain and network of the host and every volume of its pool, ours or not.
+    async fn inventory(&self) -> Result<Inventory, Fault>;
+
+    /// The domain of that name; `None` only where the host answered that there is none.
+    async fn domain(&self, name: &str) -> Result<Option<DomainFacts>, Fault>;
+
+    /// The network of that name; `None` only where the host answered that there is none.
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, Fault>;
+
+    /// The volume of that name in the host's pool; `None` only where the host answered that there is none.
+    async fn volume(&self, name: &str) -> Result<Option<VolumeFacts>, Fault>;
+
+    /// Defines, marks for autostart and starts the network. Finished parts are left as they are.
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), Fault>;
+
+    /// Adds the reservation to the network, now and for its next start. One that is there already is left alone.
+    async fn reserve_address(&self, network: &str, owner: &Owner, reservation: &Reservation) -> Result<(), Fault>;
+
+    /// Takes the reservation of that MAC address out of the network. One that is not there is no error.
+    async fn release_address(&self, network: &str, owner: &Owner, mac: &str) -> Result<(), Fault>;
+
+    /// Stops and undefines the network if the cluster UID in its metadata is the owner's. Gone already is no error.
+    async fn delete_network(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Creates an empty volume, or one on top of another. One of the same name and size that is there already is left alone.
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), Fault>;
+
+    /// Fills a volume of that name with the source's bytes and marks it as complete once the digest, if one is given
+    /// (SHA-256, lower-case hex), matches. A complete volume is left alone; an incomplete one is made anew.
+    /// `limit` bounds the whole transfer.
+    async fn upload_volume(
+        &self,
+        name: &str,
+        format: VolumeFormat,
+        source: Arc<dyn ByteSource>,
+        sha256: Option<&str>,
+        limit: Duration,
+    ) -> Result<(), Fault>;
+
+    /// Deletes the volume (and its mark of completeness). Gone already is no error. The caller knows by the name that it is ours:
+    /// names of machine volumes hold the machine's UID, names of shared base volumes hold their digest.
+    async fn delete_volume(&self, name: &str) -> Result<(), Fault>;
+
+    /// Defines the domain with its owner in the metadata. One of the same owner and `spec_hash` is left alone.
+    async fn define_domain(&self, spec: &DomainSpec) -> Result<(), Fault>;
+
+    /// Starts the domain. Running already is no error.
+    async fn start_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Asks the guest to power off (ACPI). Off already is no error.
+    async fn shutdown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Cuts the domain's power. Off already is no error.
+    async fn destroy_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Removes the definition of a domain that is off. Gone already is no error.
+    async fn undefine_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Sends one guest agent command (JSON) and returns its answer (JSON). `timeout` bounds the wait for the guest.
+    async fn agent(&self, domain: &str, owner: &Owner, command: &str, timeout: Duration) -> Result<String, Fault>;
+
+    /// What happens on the host from now on. A receiver that lags looks again at everything it cares for.
+    fn events(&self) -> broadcast::Receiver<HostEvent>;
+}

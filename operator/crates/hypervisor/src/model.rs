@@ -1,0 +1,267 @@
+//! Plain data that goes to a host and comes back from it.
+
+use std::fmt::Debug;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use uuid::Uuid;
+
+/// Whose a domain or network is, as it stands in its metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The cluster's namespace.
+    pub namespace: String,
+    /// The `DevCluster`'s name.
+    pub cluster: String,
+    /// The `DevCluster`'s UID.
+    pub cluster_uid: String,
+    /// The `DevMachine`'s name; none for a network.
+    pub machine: Option<String>,
+    /// The `DevMachine`'s UID; none for a network.
+    pub machine_uid: Option<String>,
+}
+
+/// Who executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DomainType {
+    /// The processor, by KVM.
+    Kvm,
+    /// QEMU's emulator (TCG).
+    Qemu,
+}
+
+/// What a host is and what it has to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The host's own name.
+    pub hostname: String,
+    /// Version of the hypervisor program, such as `QEMU 10.0.3`.
+    pub hypervisor_version: String,
+    /// Version of the management daemon, such as `libvirt 11.3.0`.
+    pub manager_version: String,
+    /// Logical processors.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Size of the storage pool in bytes.
+    pub pool_capacity_bytes: u64,
+    /// Free space of the storage pool in bytes.
+    pub pool_available_bytes: u64,
+}
+
+/// Everything on a host that could be ours or in our way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// All domains, running or not.
+    pub domains: Vec<DomainFacts>,
+    /// All networks, active or not.
+    pub networks: Vec<NetworkFacts>,
+    /// All volumes of the pool.
+    pub volumes: Vec<VolumeFacts>,
+}
+
+/// Power state of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerState {
+    /// The guest runs.
+    Running,
+    /// The guest is suspended by the host.
+    Paused,
+    /// The guest is off.
+    Off,
+    /// The guest crashed and was kept as it was.
+    Crashed,
+}
+
+/// A domain as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainFacts {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Whose it is; none where its metadata holds nothing of ours.
+    pub owner: Option<Owner>,
+    /// Hash of the spec that it was defined from; none where its metadata holds nothing of ours.
+    pub spec_hash: Option<String>,
+    /// Its power state.
+    pub power: PowerState,
+    /// Whether the guest's agent has opened its channel; none where the host cannot tell.
+    pub agent_connected: Option<bool>,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Virtual processors.
+    pub cpus: u32,
+}
+
+/// A network as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    /// Its name.
+    pub name: String,
+    /// Whose it is; none where its metadata holds nothing of ours.
+    pub owner: Option<Owner>,
+    /// Whether it is started.
+    pub active: bool,
+    /// Name of its bridge on the host, where it has one.
+    pub bridge: Option<String>,
+    /// Its IPv4 range, where it has one.
+    pub cidr: Option<Ipv4Net>,
+    /// Its DHCP reservations.
+    pub reservations: Vec<Reservation>,
+}
+
+/// A volume as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeFacts {
+    /// Its name in the pool.
+    pub name: String,
+    /// Its virtual size in bytes.
+    pub capacity_bytes: u64,
+    /// What it takes on the host's disk, in bytes.
+    pub allocation_bytes: u64,
+    /// Whether an upload into it was finished and verified; false for one that was created empty.
+    pub complete: bool,
+}
+
+/// A cluster's own NAT network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// Its name on the host.
+    pub name: String,
+    /// Name of its bridge on the host: 15 characters at most (the kernel's limit for interfaces).
+    pub bridge: String,
+    /// Its range; the first address is the host's.
+    pub cidr: Ipv4Net,
+    /// Its DNS zone, answered on the host's address for this network.
+    pub dns_domain: String,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// An address that is always given to the same network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// MAC address, lower-case, with colons.
+    pub mac: String,
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The name that DHCP gives and DNS answers.
+    pub hostname: String,
+}
+
+/// Format of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeFormat {
+    /// QEMU's copy-on-write format.
+    Qcow2,
+    /// Bytes as they are.
+    Raw,
+}
+
+/// A volume to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSpec {
+    /// Its name in the pool.
+    pub name: String,
+    /// Its virtual size in bytes.
+    pub capacity_bytes: u64,
+    /// Its format.
+    pub format: VolumeFormat,
+    /// Name of the complete qcow2 volume in the same pool that it starts as a copy of.
+    pub backing: Option<String>,
+}
+
+/// How a domain boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// The host loads a kernel and an initrd from volumes of the pool.
+    Direct {
+        /// Volume of the kernel.
+        kernel: String,
+        /// Volume of the initrd.
+        initrd: String,
+        /// The kernel's command line.
+        arguments: String,
+    },
+    /// The first disk's own boot loader.
+    Disk,
+}
+
+/// A disk of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSpec {
+    /// Volume in the pool.
+    pub volume: String,
+    /// Its format.
+    pub format: VolumeFormat,
+    /// Whether the guest may write to it.
+    pub read_only: bool,
+}
+
+/// A network card of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicSpec {
+    /// Network on the host.
+    pub network: String,
+    /// MAC address, lower-case, with colons.
+    pub mac: String,
+}
+
+/// A domain to define.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSpec {
+    /// Its name on the host.
+    pub name: String,
+    /// Its UUID, allotted once.
+    pub uuid: Uuid,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Hash of what it was made from.
+    pub spec_hash: String,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Who executes its instructions.
+    pub domain_type: DomainType,
+    /// How it boots.
+    pub boot: Boot,
+    /// Its disks, in the order vda, vdb, …
+    pub disks: Vec<DiskSpec>,
+    /// Its network cards, in the order eth0, eth1, …
+    pub nics: Vec<NicSpec>,
+}
+
+/// Something that happened on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEvent {
+    /// The domain it happened to; none where it concerns the whole host.
+    pub domain: Option<String>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A domain was started, stopped, suspended, resumed, crashed, defined or undefined: look again.
+    DomainChanged,
+    /// The guest's agent opened its channel.
+    AgentConnected,
+    /// The guest's agent closed its channel.
+    AgentDisconnected,
+    /// The connection to the host was made (again): look again at everything.
+    HostConnected,
+    /// The connection to the host was lost.
+    HostDisconnected,
+}
+
+/// Bytes to upload, readable more than once.
+pub trait ByteSource: Debug + Send + Sync + 'static {
+    /// Opens the source from its beginning, with its length in bytes.
+    fn open(&self) -> io::Result<(Box<dyn Read + Send>, u64)>;
+    /// How people know it, for messages.
+    fn describe(&self) -> String;
+}
