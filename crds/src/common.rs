@@ -80,7 +80,12 @@ impl From<&NodeTaint> for Taint {
             TaintEffect::PreferNoSchedule => "PreferNoSchedule",
             TaintEffect::NoExecute => "NoExecute",
         };
-        Self { key: taint.key.clone(), value: taint.value.clone(), effect: effect.to_owned(), time_added: None }
+        Self {
+            key: taint.key.clone(),
+            value: taint.value.clone(),
+            effect: effect.to_owned(),
+            time_added: None,
+        }
     }
 }
 

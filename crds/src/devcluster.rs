@@ -146,7 +146,10 @@ pub struct Network {
     pub node_cidr: Option<String>,
     /// DNS domain of the cluster's Services.
     #[serde(default = "default_dns_domain")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub dns_domain: String,
 }
 
@@ -198,7 +201,13 @@ pub enum CniType {
 pub struct ApiServer {
     /// Further names and addresses that the API server's certificate is valid for.
     #[serde(rename = "extraSANs", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")))]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 253),
+            regex(pattern = r"^(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")
+        )
+    )]
     pub extra_sans: Vec<String>,
 }
 
@@ -231,10 +240,16 @@ pub struct Containerd {
 #[serde(rename_all = "camelCase")]
 pub struct RegistryMirror {
     /// The registry as it stands in image names, such as `docker.io`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$")
+    )]
     pub registry: String,
     /// Mirrors in the order in which they are tried; the registry itself comes last.
-    #[schemars(length(min = 1, max = 8), inner(length(max = 1024), regex(pattern = r"^https?://[^\s/]+(/[^\s]*)?$")))]
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(length(max = 1024), regex(pattern = r"^https?://[^\s/]+(/[^\s]*)?$"))
+    )]
     pub endpoints: Vec<String>,
 }
 
@@ -243,7 +258,10 @@ pub struct RegistryMirror {
 #[serde(rename_all = "camelCase")]
 pub struct TrustedCa {
     /// A name for the file on the nodes.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The certificate, PEM.
     #[schemars(length(max = 65536), regex(pattern = r"^-----BEGIN CERTIFICATE-----"))]

@@ -49,6 +49,10 @@ pub struct HypervisorHostSpec {
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = 1000))]
     pub memory_overcommit_percent: i32,
+    /// How much disk may be promised to machines, in percent of the storage pool. Volumes are thin: they take up what was written.
+    #[serde(default = "two_hundred")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub disk_overcommit_percent: i32,
     /// Timing profile of the clusters on this host. Left out: `Relaxed` where guests are emulated, else `Standard`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing_profile: Option<TimingProfile>,
@@ -65,6 +69,10 @@ fn hundred() -> i32 {
     100
 }
 
+fn two_hundred() -> i32 {
+    200
+}
+
 fn default_reserved_memory() -> String {
     "2Gi".to_owned()
 }
@@ -78,7 +86,10 @@ fn default_orphan_grace() -> i64 {
 #[serde(rename_all = "camelCase")]
 pub struct LibvirtHost {
     /// Connection URI, such as `qemu:///system` or `qemu+tls://host/system`.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(qemu|test)(\+(unix|ssh|tls|tcp))?://"))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^(qemu|test)(\+(unix|ssh|tls|tcp))?://")
+    )]
     pub uri: String,
     /// Who executes the guests' instructions.
     pub domain_type: DomainType,

@@ -13,20 +13,20 @@ pub mod quantity;
 pub mod reasons;
 
 pub use common::{
-    GROUP, KubeadmPatch, KubeadmPatchTarget, KubeadmPatchType, LocalReference, MachineResources, NodeFile, NodeTaint,
-    SecretKeyReference, TaintEffect, TimingProfile, VERSION,
+    GROUP, KubeadmPatch, KubeadmPatchTarget, KubeadmPatchType, LocalReference, MachineResources, NodeFile,
+    NodeTaint, SecretKeyReference, TaintEffect, TimingProfile, VERSION,
 };
 pub use devcluster::{
-    ApiServer, Cni, CniType, Containerd, ControlPlane, DeletionPolicy, DevCluster, DevClusterSpec, DevClusterStatus,
-    KubeadmSettings, Network, NetworkStatus, RegistryMirror, Ssh, TrustedCa,
+    ApiServer, Cni, CniType, Containerd, ControlPlane, DeletionPolicy, DevCluster, DevClusterSpec,
+    DevClusterStatus, KubeadmSettings, Network, NetworkStatus, RegistryMirror, Ssh, TrustedCa,
 };
 pub use devmachine::{
-    BootstrapPhase, BootstrapStatus, DevMachine, DevMachineSpec, DevMachineStatus, MachineAddress, MachineAddressType,
-    MachineRole, NodeFacts, PowerState,
+    BootstrapPhase, BootstrapStatus, DevMachine, DevMachineSpec, DevMachineStatus, MachineAddress,
+    MachineAddressType, MachineRole, NodeFacts, PowerState,
 };
 pub use hypervisorhost::{
-    DomainType, HostOrphan, HostResources, HypervisorHost, HypervisorHostSpec, HypervisorHostStatus, LibvirtHost,
-    OrphanPolicy,
+    DomainType, HostOrphan, HostResources, HypervisorHost, HypervisorHostSpec, HypervisorHostStatus,
+    LibvirtHost, OrphanPolicy,
 };
 pub use kubernetesrelease::{
     Artefact, ContainerImage, GuestImage, KubernetesRelease, KubernetesReleaseSpec, KubernetesReleaseStatus,
@@ -34,23 +34,35 @@ pub use kubernetesrelease::{
 };
 pub use nodepool::{IntOrPercent, NodePool, NodePoolSpec, NodePoolStatus, RolloutStrategy};
 
-pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt;
 
 /// All custom resource definitions, as they are installed.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [DevCluster::crd(), NodePool::crd(), DevMachine::crd(), HypervisorHost::crd(), KubernetesRelease::crd()]
-        .into_iter()
-        .map(finish)
-        .collect()
+    [
+        DevCluster::crd(),
+        NodePool::crd(),
+        DevMachine::crd(),
+        HypervisorHost::crd(),
+        KubernetesRelease::crd(),
+    ]
+    .into_iter()
+    .map(finish)
+    .collect()
 }
 
 /// Adds what the derive macro cannot say: list-map keys for conditions (so that server-side apply merges them by type), and no
 /// `format` that the API server does not know and would warn about at each apply.
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
-        let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
         visit(schema, &mut |props| {
             if matches!(props.format.as_deref(), Some(f) if f.starts_with("uint")) {
                 props.format = None;
@@ -69,9 +81,15 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 type Props = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 
 fn visit(props: &mut Props, f: &mut impl FnMut(&mut Props)) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaPropsOrArray, JSONSchemaPropsOrBool};
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    };
     f(props);
-    for child in props.properties.iter_mut().flat_map(std::collections::BTreeMap::values_mut) {
+    for child in props
+        .properties
+        .iter_mut()
+        .flat_map(std::collections::BTreeMap::values_mut)
+    {
         visit(child, f);
     }
     match &mut props.items {

@@ -106,7 +106,10 @@ pub struct RolloutStrategy {
 
 impl Default for RolloutStrategy {
     fn default() -> Self {
-        Self { max_surge: IntOrPercent::one(), max_unavailable: IntOrPercent::zero() }
+        Self {
+            max_surge: IntOrPercent::one(),
+            max_unavailable: IntOrPercent::zero(),
+        }
     }
 }
 

@@ -4,19 +4,31 @@
 ///
 /// The schema lets nothing else through; an object that was stored before a rule was made may still hold something else.
 pub fn bytes(text: &str) -> Option<u64> {
-    let (number, shift) = match (text.strip_suffix("Mi"), text.strip_suffix("Gi"), text.strip_suffix("Ti")) {
+    let (number, shift) = match (
+        text.strip_suffix("Mi"),
+        text.strip_suffix("Gi"),
+        text.strip_suffix("Ti"),
+    ) {
         (Some(n), _, _) => (n, 20),
         (_, Some(n), _) => (n, 30),
         (_, _, Some(n)) => (n, 40),
         _ => return None,
     };
-    number.parse::<u64>().ok().filter(|n| *n > 0)?.checked_mul(1 << shift)
+    number
+        .parse::<u64>()
+        .ok()
+        .filter(|n| *n > 0)?
+        .checked_mul(1 << shift)
 }
 
 /// A size for people, in Gi with one decimal, or in Mi below one Gi.
 pub fn display(bytes: u64) -> String {
     const GI: u64 = 1 << 30;
-    if bytes < GI { format!("{}Mi", bytes >> 20) } else { format!("{}.{}Gi", bytes / GI, (bytes % GI) * 10 / GI) }
+    if bytes < GI {
+        format!("{}Mi", bytes >> 20)
+    } else {
+        format!("{}.{}Gi", bytes / GI, (bytes % GI) * 10 / GI)
+    }
 }
 
 #[cfg(test)]

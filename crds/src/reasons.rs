@@ -1,1 +1,172 @@
-//! x
+//! Condition types and the reasons they can have: one list, from which the documentation is generated too.
+
+use std::fmt;
+
+/// Condition types. `Ready`, `Progressing` and `Stalled` are on every kind; kstatus reads `Ready` and `Stalled`.
+pub mod condition {
+    /// Summary: the object is as asked for.
+    pub const READY: &str = "Ready";
+    /// Something is being done about it.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Nothing can be done about it until a person changes something.
+    pub const STALLED: &str = "Stalled";
+    /// What the schema cannot check about the spec was found right.
+    pub const SPEC_VALID: &str = "SpecValid";
+    /// The host can be reached.
+    pub const HOST_REACHABLE: &str = "HostReachable";
+    /// The release is known and complete on the host.
+    pub const RELEASE_AVAILABLE: &str = "ReleaseAvailable";
+    /// The cluster's network is there.
+    pub const NETWORK_READY: &str = "NetworkReady";
+    /// kubeadm initialised the control plane; from then on there is data to lose.
+    pub const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
+    /// The API server answers and its node is Ready.
+    pub const CONTROL_PLANE_READY: &str = "ControlPlaneReady";
+    /// All workers are Ready.
+    pub const WORKERS_READY: &str = "WorkersReady";
+    /// Cluster DNS answers.
+    pub const DNS_READY: &str = "DNSReady";
+    /// `NetworkPolicy` objects have an effect.
+    pub const NETWORK_POLICY_ENFORCED: &str = "NetworkPolicyEnforced";
+    /// The virtual machine exists and runs.
+    pub const INFRASTRUCTURE_READY: &str = "InfrastructureReady";
+    /// kubeadm did its work on the machine.
+    pub const BOOTSTRAPPED: &str = "Bootstrapped";
+    /// The machine's node is Ready.
+    pub const NODE_READY: &str = "NodeReady";
+    /// All machines are of the present template.
+    pub const UP_TO_DATE: &str = "UpToDate";
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $remedy:literal,)+) => {
+        /// Why a condition is as it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The reason as it stands in a condition.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// What it means.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+
+            /// What a person can do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// It is as it was asked for.
+    AsAsked => "Nothing to do.",
+    /// It has not been looked at yet.
+    NotObserved => "Wait; if it stays, see whether the operator runs and holds its lease.",
+    /// Work is under way.
+    Reconciling => "Wait; the message names the step.",
+    /// `spec.paused` is true: the operator changes nothing.
+    Paused => "Set spec.paused to false to go on.",
+    /// The object is being deleted.
+    Deleting => "Wait; the message names what is still there.",
+    /// The spec asks for something that cannot be; the message names the field, what was found and what is possible.
+    InvalidSpec => "Change the field that the message names.",
+    /// A patch of kubeadm's configuration cannot be applied, or makes a document that kubeadm would refuse.
+    InvalidPatch => "Mend the patch that the message names by its number.",
+    /// A Secret that a file of the spec takes its content from is missing or lacks the key.
+    SecretNotFound => "Create the Secret with that key, or change the reference.",
+    /// The `DevCluster` that `spec.clusterRef` names does not exist.
+    ClusterNotFound => "Create the DevCluster, or delete this object.",
+    /// Another object would have machines of the same names.
+    NameConflict => "Rename one of the two objects, or remove what has the name on the host.",
+    /// The `HypervisorHost` that `spec.hostRef` names does not exist.
+    HostNotFound => "Create the HypervisorHost, or change spec.hostRef.",
+    /// The host cannot be reached. Nothing is concluded from that: machines may run on.
+    HostUnreachable => "See that the host's libvirt daemon runs and that spec.libvirt.uri of the HypervisorHost is right.",
+    /// The host can be reached.
+    HostReachable => "Nothing to do.",
+    /// The host's storage pool is missing or not active.
+    StoragePoolUnusable => "Define and start the pool on the host, or change spec.libvirt.storagePool.",
+    /// No `KubernetesRelease` has the version that is asked for.
+    ReleaseNotFound => "Create the KubernetesRelease, or ask for one of the versions that the message lists.",
+    /// The release's guest image is being put on the host.
+    ReleaseTransferring => "Wait.",
+    /// A file of the release cannot be read, or its digest is not the one in its spec.
+    ReleaseBroken => "Mend the release's url or sha256, as the message says.",
+    /// The release is on the host.
+    ReleasePresent => "Nothing to do.",
+    /// A range overlaps another one that is in use on the host.
+    CIDRInUse => "Choose another range, or leave network.nodeCIDR out to get a free one.",
+    /// The host's address range has no free part left.
+    AddressesExhausted => "Delete clusters, or give the HypervisorHost a wider nodeAddressRange.",
+    /// The host has not enough memory or disk left for the machine.
+    InsufficientCapacity => "Do what the message proposes with its numbers; the machine is made as soon as it fits.",
+    /// The network is there.
+    NetworkActive => "Nothing to do.",
+    /// The host refused an operation.
+    HostRefused => "The message has the host's words; the operation is tried again with growing pauses.",
+    /// The virtual machine is being made.
+    Provisioning => "Wait; the message names the step.",
+    /// The virtual machine runs.
+    Running => "Nothing to do.",
+    /// The virtual machine is not running.
+    NotRunning => "It is started again; if that fails, the message says why.",
+    /// The guest's agent does not answer yet.
+    WaitingForGuest => "Wait for the guest to boot; look at its console with virsh console if it takes long.",
+    /// The machine waits for the control plane to be able to take new nodes.
+    WaitingForControlPlane => "Wait for the control plane; see its DevMachine.",
+    /// kubeadm runs.
+    Bootstrapping => "Wait; the message names kubeadm's step.",
+    /// kubeadm did its work.
+    BootstrapSucceeded => "Nothing to do.",
+    /// kubeadm failed and will be tried again.
+    BootstrapFailed => "The message has the last lines of its log; mend the cause if it does not pass by itself.",
+    /// kubeadm failed as often as it is tried.
+    BootstrapGaveUp => "Mend what the last lines of the log in the message say, in the spec; the machine is then made anew. Or delete the DevMachine to try again.",
+    /// The node is not there yet.
+    NodeNotRegistered => "Wait; the kubelet registers it.",
+    /// The node says it is Ready.
+    NodeReady => "Nothing to do.",
+    /// The node says it is not Ready.
+    NodeNotReady => "The message has the kubelet's words.",
+    /// The child cluster's API cannot be reached, so nothing is known of its nodes.
+    ChildUnreachable => "See whether the control plane's machine runs; nothing is removed or replaced meanwhile.",
+    /// The control plane is not initialised yet.
+    NotInitialized => "Wait; see the control plane's DevMachine.",
+    /// The control plane is initialised.
+    Initialized => "Nothing to do.",
+    /// The API server answers and its nodes are Ready.
+    ControlPlaneAvailable => "Nothing to do.",
+    /// Some workers are not Ready.
+    WorkersNotReady => "The message names them; see their DevMachines.",
+    /// All workers are Ready.
+    AllWorkersReady => "Nothing to do.",
+    /// There is no `NodePool` for this cluster.
+    NoWorkers => "Nothing to do, or create a NodePool.",
+    /// Cluster DNS answers.
+    DNSAvailable => "Nothing to do.",
+    /// Cluster DNS is not available.
+    DNSUnavailable => "See the coredns Deployment in the child cluster; it needs a node that takes its pods.",
+    /// The Bridge plugin does not enforce network policies.
+    BridgeDoesNotEnforce => "Use cni.type None and install a plugin that enforces them, where policies have to hold.",
+    /// The plugin is the user's own: whether it enforces network policies is not known.
+    UserManagedCNI => "See the documentation of the plugin that you installed.",
+    /// Machines are being replaced because their template changed.
+    RollingOut => "Wait; the message says how far it is.",
+    /// Machines are being made or removed to reach the wanted number.
+    Scaling => "Wait; the message says how far it is.",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

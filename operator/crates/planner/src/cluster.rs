@@ -1,0 +1,206 @@
+//! What to do with a cluster as a whole now: its identity, its network, its control plane's machine.
+
+use seedbed_crds::reasons::Reason;
+
+use crate::Observed;
+
+/// The cluster's control plane machine as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlaneMachine {
+    /// Whether it is made from what the spec says now.
+    pub up_to_date: bool,
+    /// Whether its deletion was asked for.
+    pub deleting: bool,
+}
+
+/// Everything that was seen of a cluster that should exist.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Whether `spec.paused` is set.
+    pub paused: bool,
+    /// What is wrong with the spec, as far as the schema cannot say.
+    pub spec: Result<(), Problem>,
+    /// Whether the host can be reached.
+    pub host: Observed<()>,
+    /// Whether a network range was written down.
+    pub allocated: bool,
+    /// Whether the CA Secrets are there.
+    pub pki: bool,
+    /// Whether the network is up; a network of that name that is not ours is told.
+    pub network: Observed<NetworkState>,
+    /// Whether the kubeconfig Secret is there and for the present address.
+    pub kubeconfig: bool,
+    /// Whether the control plane was ever initialised.
+    pub initialized: bool,
+    /// The control plane's machine.
+    pub control_plane: Option<ControlPlaneMachine>,
+    /// Whether the address of the control plane's machine is known.
+    pub endpoint_known: bool,
+}
+
+/// What is wrong with a cluster's spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Why.
+    pub reason: Reason,
+    /// What was found, what was expected, what to do.
+    pub message: String,
+}
+
+/// The cluster's network on its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkState {
+    /// It is up.
+    Active,
+    /// It is not there, or not started.
+    Missing,
+    /// One of that name is there and is not ours; whose it is.
+    Foreign(String),
+}
+
+/// What is done to a cluster: at most one in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Choose a network range and write it down.
+    Allocate,
+    /// Make the certificate authorities and write them down.
+    CreatePki,
+    /// Make and start the network.
+    EnsureNetwork,
+    /// Make the object of the control plane's machine.
+    CreateControlPlane,
+    /// Delete the object of a control plane that was never initialised and is not made from the present spec.
+    ReplaceControlPlane,
+    /// Write the administrator's kubeconfig.
+    WriteKubeconfig,
+    /// Delete the objects of all machines.
+    DeleteMachines,
+    /// Remove the network.
+    DeleteNetwork,
+    /// Remove Secrets and allocations.
+    DeleteSecrets,
+    /// Let the object go.
+    RemoveFinalizer,
+}
+
+impl Effect {
+    /// The effect in words, for messages and logs.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Allocate => "choosing a network range",
+            Self::CreatePki => "making the certificate authorities",
+            Self::EnsureNetwork => "making the network",
+            Self::CreateControlPlane => "making the control plane's machine",
+            Self::ReplaceControlPlane => "replacing the control plane's machine",
+            Self::WriteKubeconfig => "writing the kubeconfig",
+            Self::DeleteMachines => "deleting the machines",
+            Self::DeleteNetwork => "removing the network",
+            Self::DeleteSecrets => "removing Secrets and allocations",
+            Self::RemoveFinalizer => "letting the object go",
+        }
+    }
+}
+
+/// What to do with a cluster now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Do this, and look again.
+    Do(Effect),
+    /// Nothing goes on until something outside changes.
+    Blocked(Reason, String),
+    /// A person has to change something.
+    Stalled(Reason, String),
+    /// The cluster's own part is done; its machines and its API decide whether it is Ready.
+    Settled,
+}
+
+/// What to do with a cluster that should exist.
+pub fn advance(seen: &Seen) -> Decision {
+    if seen.paused {
+        return Decision::Blocked(Reason::Paused, "spec.paused is true".to_owned());
+    }
+    if let Err(problem) = &seen.spec {
+        return Decision::Stalled(problem.reason, problem.message.clone());
+    }
+    if let Observed::Unknown(why) = &seen.host {
+        return Decision::Blocked(Reason::HostUnreachable, why.clone());
+    }
+    if !seen.allocated {
+        return Decision::Do(Effect::Allocate);
+    }
+    if !seen.pki {
+        return Decision::Do(Effect::CreatePki);
+    }
+    match &seen.network {
+        Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
+        Observed::Known(NetworkState::Foreign(whose)) => {
+            return Decision::Stalled(
+                Reason::NameConflict,
+                format!(
+                    "a network of this cluster's name exists on the host and is not this cluster's ({whose}); it is left alone: remove it on the host, or give the cluster another name"
+                ),
+            );
+        }
+        Observed::Known(NetworkState::Missing) => return Decision::Do(Effect::EnsureNetwork),
+        Observed::Known(NetworkState::Active) => {}
+    }
+    match &seen.control_plane {
+        None if seen.initialized => Decision::Stalled(
+            Reason::NotInitialized,
+            "the control plane's DevMachine is gone and with it the cluster's data: delete the DevCluster and create it again".to_owned(),
+        ),
+        None => Decision::Do(Effect::CreateControlPlane),
+        Some(machine) if !machine.up_to_date && !seen.initialized && !machine.deleting => {
+            Decision::Do(Effect::ReplaceControlPlane)
+        }
+        Some(_) if seen.endpoint_known && !seen.kubeconfig => Decision::Do(Effect::WriteKubeconfig),
+        Some(_) => Decision::Settled,
+    }
+}
+
+/// Everything that was seen of a cluster that should go.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    /// Whether `spec.paused` is set.
+    pub paused: bool,
+    /// Whether machines and network stay on the host.
+    pub retain: bool,
+    /// Machines whose deletion was not asked for yet.
+    pub machines_staying: usize,
+    /// All machines that are still there.
+    pub machines: usize,
+    /// Whether the network is still there and ours.
+    pub network: Observed<bool>,
+    /// Whether Secrets or allocations are still there.
+    pub secrets: bool,
+}
+
+/// What to do with a cluster that should go.
+pub fn leave(seen: &Leaving) -> Decision {
+    if seen.paused {
+        return Decision::Blocked(
+            Reason::Paused,
+            "spec.paused is true; set it to false to let the deletion go on".to_owned(),
+        );
+    }
+    if seen.machines_staying > 0 {
+        return Decision::Do(Effect::DeleteMachines);
+    }
+    if seen.machines > 0 {
+        return Decision::Blocked(
+            Reason::Deleting,
+            format!("{} machines are still there", seen.machines),
+        );
+    }
+    if !seen.retain {
+        match &seen.network {
+            Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
+            Observed::Known(true) => return Decision::Do(Effect::DeleteNetwork),
+            Observed::Known(false) => {}
+        }
+    }
+    if seen.secrets {
+        return Decision::Do(Effect::DeleteSecrets);
+    }
+    Decision::Do(Effect::RemoveFinalizer)
+}

@@ -1,0 +1,512 @@
+//! What to do with one machine now.
+//!
+//! A machine goes: identity, volumes, definition, power, guest, kubeadm, node. Each pass looks at all of them and does the
+//! first thing that is not yet so; what is so already is never done again. Going back is the same in reverse.
+
+use std::net::Ipv4Addr;
+
+use seedbed_crds::reasons::Reason;
+use seedbed_crds::{BootstrapPhase, MachineRole};
+
+use crate::Observed;
+
+/// How often kubeadm is tried on one machine.
+pub const MAX_ATTEMPTS: i32 = 3;
+
+/// A domain as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Whether it runs, is off, or something else.
+    pub power: Power,
+    /// Whether its metadata says that it is this machine's; if not, what it says.
+    pub foreign: Option<String>,
+}
+
+/// Power state of a domain as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// The guest runs.
+    Running,
+    /// The guest is off or crashed.
+    Off,
+    /// Somebody suspended the guest.
+    Paused,
+}
+
+/// The state of the machine's job in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// It was never started.
+    NotStarted,
+    /// It runs; its present step, if it said one.
+    Running(Option<String>),
+    /// It ended well.
+    Succeeded,
+    /// It ended badly; the last lines of its log.
+    Failed(String),
+    /// It was cut off, by a reboot for instance; the last lines of its log.
+    Interrupted(String),
+}
+
+/// The bootstrap as it stands in the status, written before the job was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// How far it came, as far as was written down.
+    pub phase: BootstrapPhase,
+    /// Its number, from 1.
+    pub number: i32,
+}
+
+/// The machine's node in the child cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// The kubelet's words where it is not.
+    pub message: String,
+    /// Whether its labels and pod range are as they should be.
+    pub settings_applied: bool,
+    /// Whether it is cordoned.
+    pub cordoned: bool,
+}
+
+/// Pods that are still to leave a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// How many pods are still there.
+    pub remaining: usize,
+    /// What holds them up, for people.
+    pub blocked: Option<String>,
+    /// Whether the time for it is over.
+    pub overdue: bool,
+}
+
+/// Everything that was seen of a machine that should exist.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What it is in its cluster.
+    pub role: MachineRole,
+    /// Why nothing may be changed now, if so.
+    pub paused: bool,
+    /// Whether the host has room for it; if not, the numbers.
+    pub capacity: Observed<Result<(), String>>,
+    /// Whether the release's files are complete on the host; if not, why.
+    pub release: Observed<Result<(), String>>,
+    /// Whether the cluster's network is up.
+    pub network_ready: bool,
+    /// Its address, once allotted.
+    pub address: Option<Ipv4Addr>,
+    /// Whether the network reserves the address for it.
+    pub reserved: Observed<bool>,
+    /// Whether its root volume is there.
+    pub root_volume: Observed<bool>,
+    /// Whether the volume for cloud-init is there and complete.
+    pub cidata_volume: Observed<bool>,
+    /// Its domain.
+    pub domain: Observed<Option<Domain>>,
+    /// Whether its guest's agent answers.
+    pub agent: Observed<bool>,
+    /// Its bootstrap as written down.
+    pub attempt: Option<Attempt>,
+    /// Its job in the guest, for the present attempt.
+    pub job: Observed<Job>,
+    /// Whether the time to wait before the next attempt is over.
+    pub retry_due: bool,
+    /// Whether new nodes can join the cluster.
+    pub joinable: Observed<bool>,
+    /// Its node.
+    pub node: Observed<Option<Node>>,
+    /// Whether a join token of this machine is still there.
+    pub token_left: bool,
+}
+
+/// What is done to a machine: at most one in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Write down its address and identity.
+    Allocate,
+    /// Reserve its address on the network.
+    ReserveAddress,
+    /// Make its root volume on top of the release's disk.
+    CreateRootVolume,
+    /// Make the volume with what cloud-init reads.
+    CreateCidata,
+    /// Define the domain.
+    DefineDomain,
+    /// Start the domain.
+    StartDomain,
+    /// Write down that this attempt of kubeadm begins.
+    BeginAttempt(i32),
+    /// Make the join token, if it joins, and start the job in the guest.
+    StartJob,
+    /// Write down that the attempt succeeded.
+    RecordSuccess,
+    /// Write down that the attempt failed, with the last lines of its log.
+    RecordFailure,
+    /// Give the node its labels and pod range.
+    ApplyNodeSettings,
+    /// Remove the join token.
+    RemoveToken,
+    /// Close the node for new pods.
+    Cordon,
+    /// Ask the pods to leave.
+    Evict,
+    /// Remove the node from the child cluster.
+    DeleteNode,
+    /// Cut the power.
+    PowerOff,
+    /// Remove the definition.
+    UndefineDomain,
+    /// Remove the volumes.
+    DeleteVolumes,
+    /// Take the reservation off the network.
+    ReleaseAddress,
+    /// Forget address and identity.
+    Deallocate,
+    /// Let the object go.
+    RemoveFinalizer,
+}
+
+/// Why nothing is done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Why.
+    pub reason: Reason,
+    /// What is waited for.
+    pub message: String,
+    /// How soon to look again if nothing says so earlier.
+    pub urgency: Urgency,
+    /// Whether a person has to do something.
+    pub stalled: bool,
+    /// Whether the reason is that something could not be seen.
+    pub unknown: bool,
+}
+
+/// How soon to look again if nothing says so earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// A guest is at work and what follows waits for it.
+    Soon,
+    /// Something outside has to change.
+    Later,
+}
+
+/// What to do with a machine now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Do this, and look again.
+    Do(Effect),
+    /// Do nothing yet.
+    Wait(Wait),
+    /// Nothing is left to do.
+    Settled,
+}
+
+fn wait(reason: Reason, message: impl Into<String>, urgency: Urgency) -> Decision {
+    Decision::Wait(Wait {
+        reason,
+        message: message.into(),
+        urgency,
+        stalled: false,
+        unknown: false,
+    })
+}
+
+fn stalled(reason: Reason, message: impl Into<String>) -> Decision {
+    Decision::Wait(Wait {
+        reason,
+        message: message.into(),
+        urgency: Urgency::Later,
+        stalled: true,
+        unknown: false,
+    })
+}
+
+fn unknown(reason: Reason, message: &str) -> Decision {
+    Decision::Wait(Wait {
+        reason,
+        message: message.to_owned(),
+        urgency: Urgency::Later,
+        stalled: false,
+        unknown: true,
+    })
+}
+
+/// Takes what is known, or returns the decision to wait because it is not.
+macro_rules! known {
+    ($observed:expr, $reason:expr) => {
+        match &$observed {
+            Observed::Known(value) => value,
+            Observed::Unknown(why) => return unknown($reason, why),
+        }
+    };
+}
+
+/// What to do with a machine that should exist.
+pub fn advance(seen: &Seen) -> Decision {
+    if seen.paused {
+        return wait(
+            Reason::Paused,
+            "spec.paused of the DevCluster is true",
+            Urgency::Later,
+        );
+    }
+    let domain = known!(seen.domain, Reason::HostUnreachable);
+    match domain {
+        Some(Domain {
+            foreign: Some(whose), ..
+        }) => stalled(
+            Reason::NameConflict,
+            format!(
+                "a virtual machine of this name exists on the host and is not this machine's ({whose}); it is left alone: rename one of the two, or remove it on the host"
+            ),
+        ),
+        Some(domain) => match domain.power {
+            Power::Off => Decision::Do(Effect::StartDomain),
+            Power::Paused => wait(
+                Reason::NotRunning,
+                "the guest is suspended on the host; resume it with virsh resume",
+                Urgency::Later,
+            ),
+            Power::Running => bootstrap(seen),
+        },
+        None => provision(seen),
+    }
+}
+
+/// Towards a running guest.
+fn provision(seen: &Seen) -> Decision {
+    if !seen.network_ready {
+        return wait(
+            Reason::Provisioning,
+            "waiting for the cluster's network",
+            Urgency::Soon,
+        );
+    }
+    if let Err(numbers) = known!(seen.capacity, Reason::HostUnreachable) {
+        return wait(Reason::InsufficientCapacity, numbers.clone(), Urgency::Later);
+    }
+    if seen.address.is_none() {
+        return Decision::Do(Effect::Allocate);
+    }
+    if !*known!(seen.reserved, Reason::HostUnreachable) {
+        return Decision::Do(Effect::ReserveAddress);
+    }
+    if !*known!(seen.cidata_volume, Reason::HostUnreachable) {
+        return Decision::Do(Effect::CreateCidata);
+    }
+    if let Err(why) = known!(seen.release, Reason::HostUnreachable) {
+        return wait(Reason::ReleaseTransferring, why.clone(), Urgency::Soon);
+    }
+    if !*known!(seen.root_volume, Reason::HostUnreachable) {
+        return Decision::Do(Effect::CreateRootVolume);
+    }
+    Decision::Do(Effect::DefineDomain)
+}
+
+/// From a running guest to a node.
+fn bootstrap(seen: &Seen) -> Decision {
+    match seen.attempt {
+        None => begin(seen, 1),
+        Some(Attempt {
+            phase: BootstrapPhase::Started,
+            ..
+        }) => match known!(seen.job, Reason::WaitingForGuest) {
+            Job::NotStarted => Decision::Do(Effect::StartJob),
+            Job::Running(step) => {
+                let message = step
+                    .as_ref()
+                    .map_or_else(|| "kubeadm runs".to_owned(), |s| format!("kubeadm runs: {s}"));
+                wait(Reason::Bootstrapping, message, Urgency::Soon)
+            }
+            Job::Succeeded => Decision::Do(Effect::RecordSuccess),
+            Job::Failed(_) | Job::Interrupted(_) => Decision::Do(Effect::RecordFailure),
+        },
+        Some(Attempt {
+            phase: BootstrapPhase::Failed,
+            number,
+        }) if number >= MAX_ATTEMPTS => {
+            stalled(Reason::BootstrapGaveUp, format!("kubeadm failed {number} times"))
+        }
+        Some(Attempt {
+            phase: BootstrapPhase::Failed,
+            number,
+        }) => {
+            if seen.retry_due {
+                begin(seen, number + 1)
+            } else {
+                wait(
+                    Reason::BootstrapFailed,
+                    format!("attempt {number} of {MAX_ATTEMPTS} failed; the next one follows"),
+                    Urgency::Soon,
+                )
+            }
+        }
+        Some(Attempt {
+            phase: BootstrapPhase::Succeeded,
+            ..
+        }) => node(seen),
+    }
+}
+
+fn begin(seen: &Seen, attempt: i32) -> Decision {
+    if !*known!(seen.agent, Reason::WaitingForGuest) {
+        return wait(
+            Reason::WaitingForGuest,
+            "the guest boots; its agent does not answer yet",
+            Urgency::Soon,
+        );
+    }
+    if seen.role == MachineRole::Worker {
+        match &seen.joinable {
+            Observed::Known(true) => {}
+            Observed::Known(false) => {
+                return wait(
+                    Reason::WaitingForControlPlane,
+                    "the control plane cannot take new nodes yet",
+                    Urgency::Soon,
+                );
+            }
+            Observed::Unknown(why) => {
+                return wait(
+                    Reason::WaitingForControlPlane,
+                    format!("the control plane's API does not answer yet: {why}"),
+                    Urgency::Soon,
+                );
+            }
+        }
+    }
+    Decision::Do(Effect::BeginAttempt(attempt))
+}
+
+/// From kubeadm's end to a Ready node.
+fn node(seen: &Seen) -> Decision {
+    match known!(seen.node, Reason::ChildUnreachable) {
+        None => wait(
+            Reason::NodeNotRegistered,
+            "the kubelet has not registered the node yet",
+            Urgency::Soon,
+        ),
+        Some(node) if !node.settings_applied => Decision::Do(Effect::ApplyNodeSettings),
+        Some(_) if seen.token_left => Decision::Do(Effect::RemoveToken),
+        Some(node) if !node.ready => wait(Reason::NodeNotReady, node.message.clone(), Urgency::Soon),
+        Some(_) => Decision::Settled,
+    }
+}
+
+/// Everything that was seen of a machine that should go.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    /// Why nothing may be changed now, if so.
+    pub paused: bool,
+    /// Whether the whole cluster goes: then nobody is left to take the pods or to miss the node.
+    pub cluster_leaving: bool,
+    /// Whether the virtual machine is left as it is.
+    pub retain: bool,
+    /// Its node; absent where the control plane never came up.
+    pub node: Observed<Option<Node>>,
+    /// Whether the cluster's control plane was ever initialised.
+    pub initialized: bool,
+    /// Pods that are still to leave the node.
+    pub drain: Observed<Drain>,
+    /// Whether the time for the drain is over, counted from when it began.
+    pub drain_overdue: bool,
+    /// Its domain.
+    pub domain: Observed<Option<Domain>>,
+    /// How many of its volumes are still there.
+    pub volumes: Observed<usize>,
+    /// Whether the network still reserves its address.
+    pub reserved: Observed<bool>,
+    /// Whether its address is still written down.
+    pub allocated: bool,
+}
+
+/// What to do with a machine that should go.
+pub fn leave(seen: &Leaving) -> Decision {
+    if seen.paused {
+        return wait(
+            Reason::Paused,
+            "spec.paused of the DevCluster is true; set it to false to let the deletion go on",
+            Urgency::Later,
+        );
+    }
+    if seen.retain {
+        return Decision::Do(Effect::RemoveFinalizer);
+    }
+    if seen.initialized
+        && !seen.cluster_leaving
+        && let Some(decision) = leave_cluster(seen)
+    {
+        return decision;
+    }
+    let domain = known!(seen.domain, Reason::HostUnreachable);
+    match domain {
+        // Somebody else's machine of the same name is no concern of this one, which is gone or was never made.
+        Some(Domain { foreign: Some(_), .. }) | None => {}
+        Some(Domain {
+            power: Power::Off, ..
+        }) => return Decision::Do(Effect::UndefineDomain),
+        Some(_) => return Decision::Do(Effect::PowerOff),
+    }
+    if *known!(seen.volumes, Reason::HostUnreachable) > 0 {
+        return Decision::Do(Effect::DeleteVolumes);
+    }
+    if *known!(seen.reserved, Reason::HostUnreachable) {
+        return Decision::Do(Effect::ReleaseAddress);
+    }
+    if seen.allocated {
+        return Decision::Do(Effect::Deallocate);
+    }
+    Decision::Do(Effect::RemoveFinalizer)
+}
+
+/// Takes the node out of a cluster that stays; none once that is done, or once its time is over.
+fn leave_cluster(seen: &Leaving) -> Option<Decision> {
+    match &seen.node {
+        Observed::Known(None) => None,
+        Observed::Known(Some(node)) => {
+            if !node.cordoned && !seen.drain_overdue {
+                return Some(Decision::Do(Effect::Cordon));
+            }
+            match &seen.drain {
+                _ if seen.drain_overdue => Some(Decision::Do(Effect::DeleteNode)),
+                Observed::Known(drain) if drain.remaining == 0 => Some(Decision::Do(Effect::DeleteNode)),
+                Observed::Known(_) => Some(Decision::Do(Effect::Evict)),
+                Observed::Unknown(why) => Some(unknown(Reason::ChildUnreachable, why)),
+            }
+        }
+        // A child that does not answer for as long as a drain may take does not hold up the removal any longer: the node is
+        // removed by hand or by the next start of the control plane.
+        Observed::Unknown(_) if seen.drain_overdue => None,
+        Observed::Unknown(why) => Some(unknown(Reason::ChildUnreachable, why)),
+    }
+}
+
+impl Effect {
+    /// The effect in words, for messages and logs.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Allocate => "allotting an address",
+            Self::ReserveAddress => "reserving the address on the network",
+            Self::CreateRootVolume => "making the root volume",
+            Self::CreateCidata => "making the volume for cloud-init",
+            Self::DefineDomain => "defining the virtual machine",
+            Self::StartDomain => "starting the virtual machine",
+            Self::BeginAttempt(_) => "beginning with kubeadm",
+            Self::StartJob => "starting kubeadm in the guest",
+            Self::RecordSuccess => "noting that kubeadm succeeded",
+            Self::RecordFailure => "noting that kubeadm failed",
+            Self::ApplyNodeSettings => "giving the node its labels and pod range",
+            Self::RemoveToken => "removing the join token",
+            Self::Cordon => "closing the node for new pods",
+            Self::Evict => "asking the pods to leave",
+            Self::DeleteNode => "removing the node from the cluster",
+            Self::PowerOff => "switching the virtual machine off",
+            Self::UndefineDomain => "removing the virtual machine",
+            Self::DeleteVolumes => "removing the volumes",
+            Self::ReleaseAddress => "releasing the address",
+            Self::Deallocate => "forgetting the address",
+            Self::RemoveFinalizer => "letting the object go",
+        }
+    }
+}
