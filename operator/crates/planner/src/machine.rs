@@ -77,8 +77,6 @@ pub struct Drain {
     pub remaining: usize,
     /// What holds them up, for people.
     pub blocked: Option<String>,
-    /// Whether the time for it is over.
-    pub overdue: bool,
 }
 
 /// Everything that was seen of a machine that should exist.
@@ -116,8 +114,6 @@ pub struct Seen {
     pub joinable: Observed<bool>,
     /// Its node.
     pub node: Observed<Option<Node>>,
-    /// Whether a join token of this machine is still there.
-    pub token_left: bool,
 }
 
 /// What is done to a machine: at most one in a pass.
@@ -139,14 +135,12 @@ pub enum Effect {
     BeginAttempt(i32),
     /// Make the join token, if it joins, and start the job in the guest.
     StartJob,
-    /// Write down that the attempt succeeded.
+    /// Remove the join token and write down that the attempt succeeded.
     RecordSuccess,
     /// Write down that the attempt failed, with the last lines of its log.
     RecordFailure,
     /// Give the node its labels and pod range.
     ApplyNodeSettings,
-    /// Remove the join token.
-    RemoveToken,
     /// Close the node for new pods.
     Cordon,
     /// Ask the pods to leave.
@@ -388,7 +382,6 @@ fn node(seen: &Seen) -> Decision {
             Urgency::Soon,
         ),
         Some(node) if !node.settings_applied => Decision::Do(Effect::ApplyNodeSettings),
-        Some(_) if seen.token_left => Decision::Do(Effect::RemoveToken),
         Some(node) if !node.ready => wait(Reason::NodeNotReady, node.message.clone(), Urgency::Soon),
         Some(_) => Decision::Settled,
     }
@@ -497,7 +490,6 @@ impl Effect {
             Self::RecordSuccess => "noting that kubeadm succeeded",
             Self::RecordFailure => "noting that kubeadm failed",
             Self::ApplyNodeSettings => "giving the node its labels and pod range",
-            Self::RemoveToken => "removing the join token",
             Self::Cordon => "closing the node for new pods",
             Self::Evict => "asking the pods to leave",
             Self::DeleteNode => "removing the node from the cluster",
@@ -510,3 +502,7 @@ impl Effect {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
