@@ -1,0 +1,140 @@
+//! The documents of `kubeadm init`.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, NodeInput, Rendered, STATIC_POD_PATCHES,
+    documents::Documents, static_pods,
+};
+use crate::{
+    config::join::{arguments, node_registration, timeouts},
+    file::GuestFile,
+    timing::{Place, TimingProfile},
+    token::BootstrapToken,
+};
+
+/// The group that kubeadm's cluster roles for joining nodes are bound to.
+const TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+
+/// Renders what the first control plane needs: the configuration, and the patches for static pods where the timing
+/// profile has some.
+pub fn render_init(input: &InitInput) -> Result<Rendered, ConfigError> {
+    let token = Some((&input.bootstrap_token, input.token_ttl_seconds));
+    let mut documents = documents(&input.cluster, &input.node, token, input.timing);
+    documents.patch(&input.patches)?;
+    let mut files = vec![GuestFile::secret(KUBEADM_CONFIG, documents.render()?)];
+    files.extend(static_pods::patches(input.timing)?);
+    Ok(Rendered { files })
+}
+
+pub(super) fn documents(
+    cluster: &ClusterInput,
+    node: &NodeInput,
+    token: Option<(&BootstrapToken, u32)>,
+    timing: TimingProfile,
+) -> Documents {
+    Documents::new([
+        (
+            Document::InitConfiguration,
+            init_configuration(cluster, node, token, timing),
+        ),
+        (
+            Document::ClusterConfiguration,
+            cluster_configuration(cluster, timing),
+        ),
+        (Document::KubeletConfiguration, kubelet_configuration(timing)),
+        // kube-proxy's other modes want tools that a guest need not have, and cost more with many Services.
+        (Document::KubeProxyConfiguration, json!({"mode": "nftables"})),
+    ])
+}
+
+fn init_configuration(
+    cluster: &ClusterInput,
+    node: &NodeInput,
+    token: Option<(&BootstrapToken, u32)>,
+    timing: TimingProfile,
+) -> Value {
+    let mut document = json!({
+        "nodeRegistration": node_registration(node, timing),
+        "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": cluster.endpoint.port},
+        // It would print the token into the log.
+        "skipPhases": ["show-join-command"],
+        "timeouts": timeouts(),
+    });
+    if let Some((token, ttl_seconds)) = token {
+        document["bootstrapTokens"] = json!([{
+            "token": token.expose(),
+            "description": "made by seedbed for the machines that join first",
+            "ttl": format!("{ttl_seconds}s"),
+            // Not `signing`: nothing here uses discovery by token.
+            "usages": ["authentication"],
+            "groups": [TOKEN_GROUP],
+        }]);
+    }
+    if static_pods::has_patches(timing) {
+        document["patches"] = json!({"directory": STATIC_POD_PATCHES});
+    }
+    document
+}
+
+fn cluster_configuration(cluster: &ClusterInput, timing: TimingProfile) -> Value {
+    let mut controller_manager: Vec<_> = timing.settings(Place::ControllerManagerArgument).collect();
+    if !cluster.allocate_node_cidrs {
+        controller_manager.push(("allocate-node-cidrs", "false"));
+    }
+    let mut document = json!({
+        "clusterName": cluster.name,
+        "kubernetesVersion": cluster.kubernetes_version,
+        "controlPlaneEndpoint": cluster.endpoint.authority(),
+        // Making an RSA key takes minutes on an emulated host.
+        "encryptionAlgorithm": "ECDSA-P256",
+        "networking": {
+            "podSubnet": cluster.pod_cidr,
+            "serviceSubnet": cluster.service_cidr,
+            "dnsDomain": cluster.dns_domain,
+        },
+    });
+    let sans = without_repeats(&cluster.cert_sans);
+    if !sans.is_empty() {
+        document["apiServer"] = json!({"certSANs": sans});
+    }
+    let components = [
+        ("controllerManager", controller_manager),
+        ("scheduler", timing.settings(Place::SchedulerArgument).collect()),
+    ];
+    for (component, settings) in components {
+        if !settings.is_empty() {
+            document[component] = json!({"extraArgs": arguments(settings)});
+        }
+    }
+    let etcd: Vec<_> = timing.settings(Place::EtcdArgument).collect();
+    if !etcd.is_empty() {
+        document["etcd"] = json!({"local": {"dataDir": "/var/lib/etcd", "extraArgs": arguments(etcd)}});
+    }
+    document
+}
+
+fn kubelet_configuration(timing: TimingProfile) -> Value {
+    let fields: Map<_, _> = timing
+        .settings(Place::KubeletConfiguration)
+        .map(|(name, text)| {
+            // Durations are texts with a unit, everything else in the table is a number.
+            (
+                name.to_owned(),
+                text.parse::<i64>()
+                    .map_or_else(|_| Value::from(text), Value::from),
+            )
+        })
+        .collect();
+    fields.into()
+}
+
+fn without_repeats(names: &[String]) -> Vec<&String> {
+    let mut kept = Vec::with_capacity(names.len());
+    for name in names {
+        if !kept.contains(&name) {
+            kept.push(name);
+        }
+    }
+    kept
+}

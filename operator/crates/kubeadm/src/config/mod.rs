@@ -1,0 +1,88 @@
+//! kubeadm's own configuration documents (`kubeadm.k8s.io/v1beta4`), with the user's patches applied.
+//!
+//! | file | secret | holds |
+//! |---|---|---|
+//! | [`KUBEADM_CONFIG`] | yes | the documents for init or join |
+//! | [`DISCOVERY_KUBECONFIG`] | yes | for a join: where the API server is, whom to trust, the bootstrap token |
+//! | [`STATIC_POD_PATCHES`] | no | kubeadm patches for the static pods; kept, since upgrades want them again |
+//!
+//! A token is never part of a command line: joins use discovery by file. That also spares the wait for the
+//! `cluster-info` `ConfigMap` to be signed, which token discovery has.
+
+mod documents;
+mod init;
+mod input;
+mod join;
+mod static_pods;
+
+use std::fmt;
+
+pub use documents::Document;
+pub use init::render_init;
+pub use input::{ClusterInput, Endpoint, InitInput, JoinInput, NodeInput, Taint, TaintEffect};
+pub use join::render_join;
+
+use crate::{
+    document::RenderError,
+    file::GuestFile,
+    patch::{PatchError, UserPatch},
+    timing::TimingProfile,
+};
+
+/// Folder for all that is secret and only needed while the job runs. `/run` is not on the disk; the job's script
+/// removes the folder however it ends.
+pub const SECRET_FOLDER: &str = "/run/seedbed/bootstrap";
+/// The documents that `kubeadm --config` reads.
+pub const KUBEADM_CONFIG: &str = "/run/seedbed/bootstrap/kubeadm.yaml";
+/// The kubeconfig with which a joining machine finds the cluster and shows its token.
+pub const DISCOVERY_KUBECONFIG: &str = "/run/seedbed/bootstrap/discovery.conf";
+/// Folder of the patches that kubeadm applies to the static pods.
+pub const STATIC_POD_PATCHES: &str = "/etc/seedbed/kubeadm-patches";
+/// Where the kubelet and kubeadm reach containerd.
+pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
+
+/// Documents that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A patch of the user's cannot be applied, or its result is not acceptable.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// The documents could not be written.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+/// The files that kubeadm wants for one machine. Its `Debug` form shows no content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The files, in no particular order.
+    pub files: Vec<GuestFile>,
+}
+
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rendered").field("files", &self.files).finish()
+    }
+}
+
+/// Checks the user's patches before any machine exists, by applying them to the documents that the cluster's first
+/// control plane and a worker would get.
+///
+/// Addresses and tokens do not matter to the result, since patches may not touch them.
+pub fn check_patches(
+    cluster: &ClusterInput,
+    timing: TimingProfile,
+    patches: &[UserPatch],
+) -> Result<(), ConfigError> {
+    let node = NodeInput {
+        name: "machine".into(),
+        address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        provider_id: "seedbed://host/machine".into(),
+        taints: None,
+    };
+    let mut init = init::documents(cluster, &node, None, timing);
+    init.patch(patches)?;
+    let mut join = join::documents(&node, timing);
+    join.patch(patches)?;
+    Ok(())
+}
