@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A file for a guest's file system.
+/// A file for a guest's file system. It belongs to root.
 ///
 /// Its `Debug` form shows the length of the content, never the content: most of these files hold keys or tokens.
 #[derive(Clone, PartialEq, Eq)]
@@ -11,8 +11,6 @@ pub struct GuestFile {
     pub path: String,
     /// Permission bits, for example `0o600`.
     pub mode: u32,
-    /// Owner and group, in the form `user:group`.
-    pub owner: String,
     /// What the file holds.
     pub content: Vec<u8>,
 }
@@ -23,17 +21,16 @@ impl GuestFile {
         Self::new(path, 0o600, content)
     }
 
-    /// A file of root's that everybody may read.
+    /// A file that everybody may read.
     pub fn public(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         Self::new(path, 0o644, content)
     }
 
-    /// A file of root's with the given permission bits.
+    /// A file with the given permission bits.
     pub fn new(path: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
             mode,
-            owner: "root:root".into(),
             content: content.into(),
         }
     }
@@ -44,7 +41,6 @@ impl fmt::Debug for GuestFile {
         f.debug_struct("GuestFile")
             .field("path", &self.path)
             .field("mode", &format_args!("{:#o}", self.mode))
-            .field("owner", &self.owner)
             .field("content", &format_args!("<{} bytes>", self.content.len()))
             .finish()
     }

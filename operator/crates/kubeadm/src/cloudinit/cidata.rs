@@ -101,10 +101,6 @@ mod tests {
                 name: "meta-data",
                 content: "instance-id: 1\n".into(),
             },
-            CidataFile {
-                name: "network-config",
-                content: "version: 2\n".into(),
-            },
         ]
     }
 
@@ -131,7 +127,7 @@ mod tests {
             .iter()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(names, ["user-data", "meta-data", "network-config"]);
+        assert_eq!(names, ["user-data", "meta-data"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What a machine's cloud-init is told: who it is, and whose SSH keys open it. Nothing secret: the disk that carries
-//! it can be read by everybody who can read the host's volumes.
+//! it can be read by everybody who can read the host's volumes. The network is not in it: a guest asks by DHCP.
 
 pub mod cidata;
 
@@ -17,8 +17,6 @@ pub struct CloudInit {
     pub hostname: String,
     /// The name with the cluster's DNS zone.
     pub fqdn: String,
-    /// MAC address of the one network interface, in the form `52:54:00:12:34:56`.
-    pub mac_address: String,
     /// Public keys that may log in as the image's default user, in the form of `authorized_keys`.
     pub ssh_authorized_keys: Vec<String>,
 }
@@ -26,7 +24,7 @@ pub struct CloudInit {
 /// One file of a `NoCloud` data source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CidataFile {
-    /// Its name: `user-data`, `meta-data` or `network-config`.
+    /// Its name: `user-data` or `meta-data`.
     pub name: &'static str,
     /// What it holds.
     pub content: String,
@@ -47,11 +45,6 @@ impl CloudInit {
             user_data["ssh_authorized_keys"] = json!(self.ssh_authorized_keys);
         }
         let meta_data = json!({"instance-id": self.instance_id, "local-hostname": self.hostname});
-        // By MAC address, so that it does not matter what the guest's kernel calls the interface.
-        let network = json!({
-            "version": 2,
-            "ethernets": {"primary": {"match": {"macaddress": self.mac_address}, "dhcp4": true, "dhcp6": false}},
-        });
         Ok(vec![
             CidataFile {
                 name: "user-data",
@@ -63,10 +56,6 @@ impl CloudInit {
             CidataFile {
                 name: "meta-data",
                 content: document::value_to_yaml("meta-data", &meta_data)?,
-            },
-            CidataFile {
-                name: "network-config",
-                content: document::value_to_yaml("network-config", &network)?,
             },
         ])
     }

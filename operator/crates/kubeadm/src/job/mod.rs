@@ -1,6 +1,6 @@
 //! What runs in a guest to make it a node: a script, and the files that it wants.
 //!
-//! The files are to be placed before the script starts, with their modes and owners. The script may be run any number
+//! The files are to be placed before the script starts, with their modes. The script may be run any number
 //! of times, and however an earlier run ended: once kubeadm has succeeded it is not run again, and what an unfinished
 //! attempt left is reset first. Whatever happens, the secrets in [`crate::config::SECRET_FOLDER`] are gone when the
 //! script ends, so that a further run needs its files again.
@@ -22,6 +22,8 @@ use crate::{
 
 /// Where the authorities wait until an unfinished attempt, if any, has been reset: a reset empties kubeadm's folder.
 const STAGED_PKI: &str = "/run/seedbed/bootstrap/pki";
+
+const DONE_FOLDER: &str = "/var/lib/seedbed";
 
 /// File that says that kubeadm has succeeded on this machine.
 pub const DONE_MARKER: &str = "/var/lib/seedbed/kubeadm-done";

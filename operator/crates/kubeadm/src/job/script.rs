@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{DONE_MARKER, Machine, PHASE_PREFIX, Phase, STAGED_PKI};
+use super::{DONE_FOLDER, DONE_MARKER, Machine, PHASE_PREFIX, Phase, STAGED_PKI};
 use crate::{
     cni,
     config::{CRI_SOCKET, KUBEADM_CONFIG, SECRET_FOLDER},
@@ -111,35 +111,30 @@ fn commands(script: &mut String, which: Phase, commands: &[String]) {
 }
 
 fn run_kubeadm(script: &mut String, kubeadm: &str, has_pki: bool) {
+    let reset = Phase::Reset.name();
+    let place_pki = if has_pki {
+        format!("  mkdir -p {PKI_FOLDER}\n  cp -a {STAGED_PKI}/. {PKI_FOLDER}/\n")
+    } else {
+        String::new()
+    };
+    // Without a kubeconfig the reset does not look for an API server, which need not answer. What the kubelet and
+    // kubeadm write first is what tells of an earlier attempt.
     let _ = write!(
         script,
         "if [ ! -e {DONE_MARKER} ]; then
-if [ -e /var/lib/kubelet/config.yaml ] || [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ]; then
-"
-    );
-    phase(script, Phase::Reset);
-    // Without a kubeconfig the reset does not look for an API server that need not answer.
-    let _ = write!(
-        script,
-        "kubeadm reset --force --cri-socket {CRI_SOCKET} --cert-dir {PKI_FOLDER} --kubeconfig {SECRET_FOLDER}/none
-rm -rf -- /var/lib/etcd
+  if [ -e /var/lib/kubelet/config.yaml ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] ||
+    [ -e /etc/kubernetes/pki/apiserver.crt ] || [ -e /etc/kubernetes/admin.conf ]; then
+    echo '{PHASE_PREFIX}{reset}'
+    kubeadm reset --force --cri-socket {CRI_SOCKET} --cert-dir {PKI_FOLDER} --kubeconfig {SECRET_FOLDER}/none
+    rm -rf -- /var/lib/etcd
+  fi
+{place_pki}  echo '{PHASE_PREFIX}{}'
+  {kubeadm} --config {KUBEADM_CONFIG}
+  mkdir -p {DONE_FOLDER}
+  touch {DONE_MARKER}
 fi
-"
-    );
-    if has_pki {
-        let _ = writeln!(
-            script,
-            "mkdir -p {PKI_FOLDER}\ncp -a {STAGED_PKI}/. {PKI_FOLDER}/"
-        );
-    }
-    phase(script, Phase::Kubeadm);
-    let _ = write!(
-        script,
-        "{kubeadm} --config {KUBEADM_CONFIG}
-mkdir -p \"$(dirname {DONE_MARKER})\"
-touch {DONE_MARKER}
-fi
-"
+",
+        Phase::Kubeadm.name(),
     );
 }
 
