@@ -7,6 +7,9 @@
 set -euo pipefail
 shopt -s inherit_errexit
 
+# An ordinary user of Debian has no administration commands on the path.
+export PATH=$PATH:/usr/sbin:/sbin
+
 images_dir=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 cache=${SEEDBED_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/seedbed}
 # The file that proves that a folder is this cache: hack/clean-cache removes no folder without it.
@@ -59,6 +62,12 @@ digest_of() {
   local sum
   sum=$(sha256sum "$1")
   printf '%s\n' "${sum%% *}"
+}
+
+# deterministic_tar OUT FOLDER: the tar of FOLDER's content that depends on nothing else.
+deterministic_tar() {
+  tar --create --file "$1" --directory "$2" --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
+    --mode=u=rwX,go=rX .
 }
 
 # open_cache: makes the cache folder, refusing one that holds something else.
