@@ -40,7 +40,9 @@ pub enum Fault {
         what: String,
     },
     /// Something of that name exists and is not ours, or is not as we made it. Nothing was changed.
-    #[error("{operation}: {what} exists and is not this object's: found {found}, expected {expected}; nothing was changed")]
+    #[error(
+        "{operation}: {what} exists and is not this object's: found {found}, expected {expected}; nothing was changed"
+    )]
     Conflict {
         /// What was asked.
         operation: String,

@@ -5,13 +5,18 @@
 //! A look that fails returns a [`Fault`]; only the host's own word that a thing is not there becomes `None`.
 
 mod fault;
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
 mod model;
+mod unavailable;
 
 pub use fault::Fault;
 pub use model::{
-    Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent, HostFacts, Inventory,
-    NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent, HostFacts,
+    Inventory, NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts, VolumeFormat,
+    VolumeSpec,
 };
+pub use unavailable::Unavailable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +46,12 @@ pub trait Hypervisor: Send + Sync + 'static {
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), Fault>;
 
     /// Adds the reservation to the network, now and for its next start. One that is there already is left alone.
-    async fn reserve_address(&self, network: &str, owner: &Owner, reservation: &Reservation) -> Result<(), Fault>;
+    async fn reserve_address(
+        &self,
+        network: &str,
+        owner: &Owner,
+        reservation: &Reservation,
+    ) -> Result<(), Fault>;
 
     /// Takes the reservation of that MAC address out of the network. One that is not there is no error.
     async fn release_address(&self, network: &str, owner: &Owner, mac: &str) -> Result<(), Fault>;
@@ -83,8 +93,16 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Removes the definition of a domain that is off. Gone already is no error.
     async fn undefine_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
 
-    /// Sends one guest agent command (JSON) and returns its answer (JSON). `timeout` bounds the wait for the guest.
-    async fn agent(&self, domain: &str, owner: &Owner, command: &str, timeout: Duration) -> Result<String, Fault>;
+    /// Sends one guest agent command (JSON) and returns its answer (JSON). `timeout` bounds the wait for the guest. An error
+    /// that the agent itself reports is [`Fault::Refused`] with its words; an agent that is not there, or not yet, is
+    /// [`Fault::AgentSilent`], and then the command was not executed.
+    async fn agent(
+        &self,
+        domain: &str,
+        owner: &Owner,
+        command: &str,
+        timeout: Duration,
+    ) -> Result<String, Fault>;
 
     /// What happens on the host from now on. A receiver that lags looks again at everything it cares for.
     fn events(&self) -> broadcast::Receiver<HostEvent>;

@@ -1,6 +1,6 @@
 //! Plain data that goes to a host and comes back from it.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
 
@@ -20,6 +20,32 @@ pub struct Owner {
     pub machine: Option<String>,
     /// The `DevMachine`'s UID; none for a network.
     pub machine_uid: Option<String>,
+}
+
+impl Owner {
+    /// Whether both are the same cluster, by its UID: what a network's owner is known by.
+    pub fn same_cluster(&self, other: &Self) -> bool {
+        self.cluster_uid == other.cluster_uid
+    }
+
+    /// Whether both are the same machine of the same cluster, by their UIDs: what a domain's owner is known by.
+    pub fn same_machine(&self, other: &Self) -> bool {
+        self.same_cluster(other) && self.machine_uid.is_some() && self.machine_uid == other.machine_uid
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "DevCluster {}/{} (UID {})",
+            self.namespace, self.cluster, self.cluster_uid
+        )?;
+        if let (Some(machine), Some(uid)) = (&self.machine, &self.machine_uid) {
+            write!(f, ", DevMachine {machine} (UID {uid})")?;
+        }
+        Ok(())
+    }
 }
 
 /// Who executes the guest's instructions.
