@@ -1,4 +1,9 @@
 //! What is rendered, in full.
+#![allow(
+    clippy::unwrap_used,
+    clippy::format_collect,
+    reason = "a test ends where its input is wrong"
+)]
 
 mod common;
 

@@ -60,7 +60,7 @@ pub enum Problem {
     },
     /// An operation cannot be carried out.
     #[error(
-        "operation {operation} at {path:?} failed: {reason}; the path must be one of the rendered document"
+        "operation {operation} at {path:?} failed: {reason}; compare it with the document as it is without the patch"
     )]
     Operation {
         /// Place of the operation in the patch, from 0.
@@ -72,7 +72,8 @@ pub enum Problem {
     },
     /// A directive that strategic merge patches have and this one does not, or that stands where it means nothing.
     #[error(
-        "at {path:?}: found the directive {found}, expected $patch with delete or replace; write the wanted result instead"
+        "at {}: found the directive {found}, expected $patch with delete or replace; write the wanted result instead",
+        place(path)
     )]
     Directive {
         /// Where it stands.
@@ -81,7 +82,10 @@ pub enum Problem {
         found: String,
     },
     /// A list entry without the field by which entries are told apart.
-    #[error("at {path:?}: an entry of this list has no {key:?}, by which its entries are told apart; add it")]
+    #[error(
+        "at {}: an entry of this list has no {key:?}, by which its entries are told apart; add it",
+        place(path)
+    )]
     MergeKey {
         /// The list.
         path: String,
@@ -90,7 +94,8 @@ pub enum Problem {
     },
     /// A field that the document does not have.
     #[error(
-        "at {path:?}: found the field {field:?}, expected one of {known}; check the spelling and the level of indentation"
+        "at {}: found the field {field:?}, expected one of {known}; check the spelling and the level of indentation",
+        place(path)
     )]
     UnknownField {
         /// The map in which it stands.
@@ -101,17 +106,20 @@ pub enum Problem {
         known: String,
     },
     /// A value of the wrong type.
-    #[error("at {path:?}: found {found}, expected {expected}; change the value")]
+    #[error("at {}: found {found}, expected {expected}", place(path))]
     WrongType {
         /// Where it stands.
         path: String,
         /// What was found.
         found: String,
         /// What was expected.
-        expected: &'static str,
+        expected: String,
     },
     /// A value that the operator decides.
-    #[error("at {path:?}: found {found}, expected {expected}, which is not for a patch to change; {instead}")]
+    #[error(
+        "at {}: found {found}, expected {expected}, which is not for a patch to change; {instead}",
+        place(path)
+    )]
     Owned {
         /// Where it stands.
         path: String,
@@ -122,4 +130,8 @@ pub enum Problem {
         /// What to do instead.
         instead: &'static str,
     },
+}
+
+fn place(path: &str) -> &str {
+    if path.is_empty() { "the top" } else { path }
 }

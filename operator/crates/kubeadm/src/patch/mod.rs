@@ -75,7 +75,9 @@ pub(crate) fn apply(index: usize, patch: &UserPatch, document: &Value) -> Result
 }
 
 fn read<T: serde::de::DeserializeOwned>(patch: &UserPatch) -> Result<T, Problem> {
-    serde_saphyr::from_str(&patch.patch).map_err(|error| Problem::Unreadable {
+    // A piece of the patch in the message would make it hard to read in a condition, and could be a secret.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(&patch.patch, options).map_err(|error| Problem::Unreadable {
         reason: error.to_string(),
         expected: match patch.kind {
             PatchKind::StrategicMerge => "one YAML or JSON map",

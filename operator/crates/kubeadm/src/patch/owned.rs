@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Problem, schema::describe};
+use super::{
+    Problem,
+    schema::{describe, escape},
+};
 use crate::config::Document;
 
 /// In which way a place of a document belongs to the operator.
@@ -115,14 +118,10 @@ fn check_rule(rule: &Rule, instead: &'static str, before: &Value, after: &Value)
         })
     };
     match *rule {
-        Whole(path) => {
-            let (old, new) = (before.pointer(path), after.pointer(path));
-            if old.filter(|value| !value.is_null()) == new.filter(|value| !value.is_null()) {
-                Ok(())
-            } else {
-                changed(path.to_owned(), new, old)
-            }
-        }
+        Whole(path) => match first_difference(path, before.pointer(path), after.pointer(path)) {
+            None => Ok(()),
+            Some((path, old, new)) => changed(path, new, old),
+        },
         Entries(path) => {
             let kept = after.pointer(path).and_then(Value::as_array);
             let lost = before
@@ -157,5 +156,31 @@ fn check_rule(rule: &Rule, instead: &'static str, before: &Value, after: &Value)
                 value(&old).as_ref(),
             )
         }
+    }
+}
+
+/// The first place under `path` where two values differ, looking into maps but not into lists, whose entries may be
+/// secrets.
+fn first_difference<'a>(
+    path: &str,
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
+) -> Option<(String, Option<&'a Value>, Option<&'a Value>)> {
+    let (old, new) = (
+        old.filter(|value| !value.is_null()),
+        new.filter(|value| !value.is_null()),
+    );
+    match (old, new) {
+        (Some(Value::Object(left)), Some(Value::Object(right))) => {
+            left.keys().chain(right.keys()).find_map(|name| {
+                first_difference(
+                    &format!("{path}/{}", escape(name)),
+                    left.get(name),
+                    right.get(name),
+                )
+            })
+        }
+        _ if old == new => None,
+        _ => Some((path.to_owned(), old, new)),
     }
 }

@@ -193,11 +193,12 @@ pub(super) fn check(target: Document, document: &Value) -> Result<(), Problem> {
 }
 
 fn check_value(path: &str, shape: &Shape, value: &Value) -> Result<(), Problem> {
-    let wrong = |expected| {
+    let wrong = |expected: &str| {
+        let (path, found) = (path.to_owned(), describe(value));
         Err(Problem::WrongType {
-            path: path.to_owned(),
-            found: describe(value),
-            expected,
+            path,
+            found,
+            expected: expected.to_owned(),
         })
     };
     match (shape, value) {
@@ -213,6 +214,7 @@ fn check_value(path: &str, shape: &Shape, value: &Value) -> Result<(), Problem> 
             .iter()
             .enumerate()
             .try_for_each(|(index, entry)| check_value(&format!("{path}/{index}"), inner, entry)),
+        (List(Object(fields)), _) => wrong(&format!("a list of maps with the fields {}", names(fields))),
         (List(_), _) => wrong("a list"),
         (MapOf(inner), Value::Object(map)) => map
             .iter()
@@ -235,6 +237,14 @@ fn check_value(path: &str, shape: &Shape, value: &Value) -> Result<(), Problem> 
         }
         (MapOf(_) | Object(_), _) => wrong("a map"),
     }
+}
+
+fn names(fields: &[(&str, Shape)]) -> String {
+    fields
+        .iter()
+        .map(|(field, _)| *field)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Whether Go's `time.ParseDuration` reads the text: numbers with units, a sign in front.

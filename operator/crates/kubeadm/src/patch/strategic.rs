@@ -27,7 +27,7 @@ pub(super) fn merge(document: &Value, patch: &Value) -> Result<Value, Problem> {
         return Err(Problem::WrongType {
             path: String::new(),
             found: describe(patch),
-            expected: "a map",
+            expected: "a map".into(),
         });
     }
     merged("", "", Some(document), patch)?.ok_or_else(|| Problem::Directive {
@@ -50,11 +50,11 @@ fn merged(place: &str, name: &str, base: Option<&Value>, patch: &Value) -> Resul
     }
 }
 
-fn wrong_type<T>(place: &str, found: &Value, expected: &'static str) -> Result<T, Problem> {
+fn wrong_type<T>(place: &str, found: &Value, expected: &str) -> Result<T, Problem> {
     Err(Problem::WrongType {
         path: place.to_owned(),
         found: describe(found),
-        expected,
+        expected: expected.to_owned(),
     })
 }
 

@@ -1,5 +1,11 @@
 //! Inputs that the tests share.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_collect,
+    reason = "a test ends where its input is wrong"
+)]
 
 use std::{fs, path::PathBuf};
 

@@ -1,0 +1,186 @@
+//! What the real kubeadm says of the rendered files. The tests look for it in `SEEDBED_KUBEADM`, and say so where
+//! that is not set.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends where its input is wrong"
+)]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use common::{init, join, scratch};
+use seedbed_kubeadm::{
+    GuestFile, TimingProfile,
+    config::{KUBEADM_CONFIG, STATIC_POD_PATCHES, render_init, render_join},
+    pki::ClusterPki,
+};
+use serde_json::Value;
+
+fn kubeadm() -> Option<PathBuf> {
+    let path = std::env::var_os("SEEDBED_KUBEADM").map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("SKIPPED: SEEDBED_KUBEADM does not name a kubeadm");
+    }
+    path
+}
+
+fn run(program: &Path, folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("KUBEADM_INIT_DRYRUN_DIR", folder.join("dry-run"))
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{arguments:?}\n{out}\n{err}");
+    // An unknown field is a warning of kubeadm's, not an error.
+    assert!(!err.contains("strict") && !err.contains("unknown field"), "{err}");
+    format!("{out}{err}")
+}
+
+/// Writes the files under a folder, and makes what they say of each other's places true there.
+fn place(files: &[GuestFile], folder: &Path) -> String {
+    let prefix = folder.to_str().unwrap();
+    for file in files {
+        let content = String::from_utf8(file.content.clone()).unwrap();
+        let content = content
+            .replace(
+                "/run/seedbed/bootstrap",
+                &format!("{prefix}/run/seedbed/bootstrap"),
+            )
+            .replace(STATIC_POD_PATCHES, &format!("{prefix}{STATIC_POD_PATCHES}"));
+        let path = folder.join(file.path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    format!("{prefix}{KUBEADM_CONFIG}")
+}
+
+#[test]
+fn the_documents_are_valid() {
+    let Some(kubeadm) = kubeadm() else { return };
+    for timing in [TimingProfile::Standard, TimingProfile::Relaxed] {
+        let folder = scratch("valid");
+        let config = place(&render_init(&init(timing)).unwrap().files, &folder);
+        run(&kubeadm, &folder, &["config", "validate", "--config", &config]);
+        let config = place(&render_join(&join(timing)).unwrap().files, &folder);
+        run(&kubeadm, &folder, &["config", "validate", "--config", &config]);
+    }
+}
+
+/// kubeadm's certs phase, told to keep its files in a folder of the test's.
+fn certificates(kubeadm: &Path, folder: &Path) -> PathBuf {
+    let config = place(&render_init(&init(TimingProfile::Relaxed)).unwrap().files, folder);
+    let pki = folder.join("pki");
+    let text = fs::read_to_string(&config).unwrap();
+    let cluster = "kind: ClusterConfiguration\n";
+    assert!(text.contains(cluster));
+    let text = text.replace(cluster, &format!("{cluster}certificatesDir: {}\n", pki.display()));
+    fs::write(&config, text).unwrap();
+    run(
+        kubeadm,
+        folder,
+        &["init", "phase", "certs", "all", "--config", &config],
+    );
+    pki
+}
+
+#[test]
+fn kubeadm_takes_the_authorities_and_signs_with_them() {
+    let Some(kubeadm) = kubeadm() else { return };
+    let folder = scratch("authorities");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let pki = ClusterPki::generate(i64::try_from(now).unwrap()).unwrap();
+    let files = pki.files("/pki");
+    place(&files, &folder);
+    let pki_folder = certificates(&kubeadm, &folder);
+    for file in &files {
+        let kept = fs::read(folder.join(file.path.trim_start_matches('/'))).unwrap();
+        assert!(kept == file.content, "kubeadm made {} anew", file.path);
+    }
+    let verified = Command::new("openssl")
+        .arg("verify")
+        .arg("-CAfile")
+        .args([pki_folder.join("ca.crt"), pki_folder.join("apiserver.crt")])
+        .output();
+    match verified {
+        Ok(output) => assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => eprintln!("SKIPPED: openssl verify: {error}"),
+    }
+}
+
+#[test]
+fn the_relaxed_profile_reaches_the_static_pods() {
+    let Some(kubeadm) = kubeadm() else { return };
+    let folder = scratch("static-pods");
+    fs::create_dir_all(folder.join("dry-run")).unwrap();
+    let config = place(
+        &render_init(&init(TimingProfile::Relaxed)).unwrap().files,
+        &folder,
+    );
+    for phase in [["control-plane", "all"], ["etcd", "local"]] {
+        run(
+            &kubeadm,
+            &folder,
+            &[
+                "init",
+                "phase",
+                phase[0],
+                phase[1],
+                "--dry-run",
+                "--config",
+                &config,
+            ],
+        );
+    }
+    for component in [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ] {
+        let manifest = fs::read_to_string(folder.join(format!("dry-run/{component}.yaml"))).unwrap();
+        let pod: Value = serde_saphyr::from_str(&manifest).unwrap();
+        let containers = pod["spec"]["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1, "{component}");
+        let periods: BTreeMap<_, _> = ["livenessProbe", "readinessProbe", "startupProbe"]
+            .into_iter()
+            .map(|probe| (probe, containers[0][probe]["periodSeconds"].as_u64().unwrap_or(0)))
+            .collect();
+        let expected = [
+            ("livenessProbe", 60),
+            ("readinessProbe", 30),
+            ("startupProbe", 10),
+        ];
+        assert_eq!(periods, expected.into(), "{component}");
+        // The patch changes the period and leaves what is probed.
+        assert!(
+            containers[0]["livenessProbe"]["httpGet"]["path"].is_string(),
+            "{component}"
+        );
+    }
+    let manager = fs::read_to_string(folder.join("dry-run/kube-controller-manager.yaml")).unwrap();
+    for argument in [
+        "--allocate-node-cidrs=false",
+        "--leader-elect-lease-duration=120s",
+    ] {
+        assert!(manager.contains(argument), "{manager}");
+    }
+    assert!(!manager.contains("--allocate-node-cidrs=true"), "{manager}");
+}
