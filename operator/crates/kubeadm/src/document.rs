@@ -53,3 +53,47 @@ pub(crate) fn documents_to_yaml<'a>(
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn a_text_is_read_back_as_itself(text in any::<String>()) {
+            let value = json!({"value": text, "list": [{"name": text}]});
+            let yaml = value_to_yaml("test", &value).unwrap();
+            prop_assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), value, "{}", yaml);
+        }
+    }
+
+    /// kubeadm reads YAML 1.1, where each of these without quotes is something else than a text.
+    #[rstest]
+    fn texts_that_look_like_something_else_are_quoted(
+        #[values(
+            "true",
+            "no",
+            "on",
+            "y",
+            "null",
+            "~",
+            "1.35",
+            "0x10",
+            "0o7",
+            "1_000",
+            "12:30:45",
+            "2026-11-21",
+            ""
+        )]
+        text: &str,
+    ) {
+        let yaml = value_to_yaml("test", &json!({"value": text})).unwrap();
+        assert!(
+            yaml == format!("value: \"{text}\"\n") || yaml == format!("value: '{text}'\n"),
+            "{yaml}"
+        );
+    }
+}

@@ -187,3 +187,28 @@ fn debug_shows_no_key() {
     let text = format!("{pki:?} {issued:?} {:?}", pki.files("/p"));
     assert!(!text.contains("PRIVATE KEY"), "{text}");
 }
+
+/// Made with openssl, and its hash with `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum`.
+const FOREIGN: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIBgDCCASWgAwIBAgIUWAls1ic6m5GZO+qTJI+7+5+SMuEwCgYIKoZIzj0EAwIw\n\
+FTETMBEGA1UEAwwKa3ViZXJuZXRlczAeFw0yNjExMjExMjM5MzVaFw0zNjExMTgx\n\
+MjM5MzVaMBUxEzARBgNVBAMMCmt1YmVybmV0ZXMwWTATBgcqhkjOPQIBBggqhkjO\n\
+PQMBBwNCAAR91V/oOtM1FeK2NRk+S7i/VB6A+pwNAiHiHkstZneZYXphYYC1H3t9\n\
+1kx5VaBrXwwEiw+LZLQShq4HzWBXwQwQo1MwUTAdBgNVHQ4EFgQUidcQxlinQ7dy\n\
+KhhYiTWVgL96ssUwHwYDVR0jBBgwFoAUidcQxlinQ7dyKhhYiTWVgL96ssUwDwYD\n\
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAp+42JraZZ52t8YPCwSou\n\
+l2Vg5EEvFVKtkXtAnhAE660CIQCrhpn72y4ME6Br/w6v98s55TZpo7Ih1u/HXVHK\n\
+OpRVxw==\n\
+-----END CERTIFICATE-----\n";
+
+#[test]
+fn the_discovery_hash_is_that_of_kubeadms_documentation() {
+    let authority = CertificateAuthority {
+        cert_pem: FOREIGN.into(),
+        key_pem: String::new(),
+    };
+    assert_eq!(
+        authority.discovery_hash().unwrap(),
+        "sha256:a189850e7ed952ccb26cd7012d4c15363927453d1712bed9ec4c6290b0307ed0"
+    );
+}

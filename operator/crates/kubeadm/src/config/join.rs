@@ -79,7 +79,7 @@ pub(super) fn arguments<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str
 }
 
 /// kubeadm's own waits, several times their defaults: they must never be what ends a start on a slow host. The job as
-/// a whole has a limit of its own.
+/// a whole has a limit of its own. Discovery waits longest: a worker may begin its join before there is an API server.
 pub(super) fn timeouts() -> Value {
     json!({
         "controlPlaneComponentHealthCheck": "15m0s",
@@ -87,6 +87,6 @@ pub(super) fn timeouts() -> Value {
         "kubernetesAPICall": "10m0s",
         "etcdAPICall": "10m0s",
         "tlsBootstrap": "15m0s",
-        "discovery": "15m0s",
+        "discovery": "30m0s",
     })
 }
