@@ -4,6 +4,8 @@
 //! effect of one, and a call that meets somebody else's object of the same name returns [`Fault::Conflict`] and changes nothing.
 //! A look that fails returns a [`Fault`]; only the host's own word that a thing is not there becomes `None`.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod fault;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
