@@ -18,7 +18,7 @@ use std::{
 use common::{init, join, scratch};
 use seedbed_kubeadm::{
     GuestFile, TimingProfile,
-    config::{KUBEADM_CONFIG, STATIC_POD_PATCHES, render_init, render_join},
+    config::{KUBEADM_CONFIG, KUBEADM_PATCHES, render_init, render_join},
     pki::ClusterPki,
 };
 use serde_json::Value;
@@ -57,7 +57,7 @@ fn place(files: &[GuestFile], folder: &Path) -> String {
                 "/run/seedbed/bootstrap",
                 &format!("{prefix}/run/seedbed/bootstrap"),
             )
-            .replace(STATIC_POD_PATCHES, &format!("{prefix}{STATIC_POD_PATCHES}"));
+            .replace(KUBEADM_PATCHES, &format!("{prefix}{KUBEADM_PATCHES}"));
         let path = folder.join(file.path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();

@@ -12,7 +12,7 @@ use seedbed_kubeadm::{
             self, ClusterConfiguration, InitConfiguration, JoinConfiguration, KubeProxyConfiguration,
             KubeletConfiguration,
         },
-        KUBEADM_CONFIG, check_patches, render_init, render_join,
+        KUBEADM_CONFIG, KUBEADM_PATCHES, check_patches, check_pool_patches, render_init, render_join,
     },
     patch::UserPatch,
 };
@@ -237,6 +237,64 @@ fn bad_patches_are_found_before_there_is_a_machine() {
         error
             .to_string()
             .starts_with("kubeadm patches[1] (StrategicMerge of JoinConfiguration):"),
+        "{error}"
+    );
+}
+
+/// What a pool's patches change for its kubelets, beside a cluster's that change something too.
+fn kubelet_changes(pool_patches: Vec<UserPatch>) -> Option<Value> {
+    let mut input = join(TimingProfile::Relaxed);
+    input.patches = vec![strategic(
+        KubeletConfiguration,
+        "{maxPods: 50, evictionHard: {memory.available: 100Mi}}",
+    )];
+    input.pool_patches = pool_patches;
+    let files = render_join(&input).unwrap().files;
+    let path = format!("{KUBEADM_PATCHES}/kubeletconfiguration0+merge.yaml");
+    let named: Value = serde_saphyr::from_str(content(&files, KUBEADM_CONFIG)).unwrap();
+    let file = files.iter().find(|file| file.path == path)?;
+    assert_eq!(named["patches"]["directory"], KUBEADM_PATCHES);
+    Some(serde_saphyr::from_slice(&file.content).unwrap())
+}
+
+#[test]
+fn a_pools_kubelet_patches_become_a_patch_of_what_the_cluster_shares() {
+    let patches = vec![
+        strategic(
+            KubeletConfiguration,
+            "{maxPods: 20, evictionHard: {nodefs.available: 5%}, syncFrequency: null}",
+        ),
+        json6902(
+            KubeletConfiguration,
+            "[{op: test, path: /evictionHard/memory.available, value: 100Mi}]",
+        ),
+    ];
+    assert_eq!(
+        kubelet_changes(patches),
+        Some(json!({"maxPods": 20, "evictionHard": {"nodefs.available": "5%"}, "syncFrequency": null}))
+    );
+}
+
+#[test]
+fn a_pool_without_kubelet_patches_has_none_of_its_own() {
+    assert_eq!(
+        kubelet_changes(vec![strategic(JoinConfiguration, "timeouts: {discovery: 1h}")]),
+        None
+    );
+    assert_eq!(
+        kubelet_changes(vec![strategic(KubeletConfiguration, "maxPods: 50")]),
+        None
+    );
+}
+
+#[rstest]
+#[case::misspelt(strategic(JoinConfiguration, "nodeRegistration: {taint: []}"))]
+#[case::owned(strategic(KubeletConfiguration, "staticPodPath: /tmp"))]
+#[case::the_clusters(strategic(ClusterConfiguration, "dns: {imageTag: v1}"))]
+fn a_pools_bad_patches_are_its_own(#[case] bad: UserPatch) {
+    let error = check_pool_patches(TimingProfile::Standard, &[], &[bad]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("of the pool: kubeadm patches[0] ("),
         "{error}"
     );
 }

@@ -1,13 +1,10 @@
-//! The set of documents in one configuration file, while it is being put together.
+//! The kinds of documents, and what the user's patches make of them.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde_json::Value;
 
-use crate::{
-    document::{self, RenderError},
-    patch::{self, PatchError, UserPatch},
-};
+use crate::patch::{self, PatchError, UserPatch};
 
 /// One kind of document in a kubeadm configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,38 +51,18 @@ impl fmt::Display for Document {
     }
 }
 
-/// The documents of one file. There is no `Debug` form, since they may hold a token.
-#[derive(Clone, PartialEq)]
-pub(super) struct Documents(BTreeMap<Document, Value>);
+/// A document of the given kind, complete with `apiVersion` and `kind`.
+pub(super) fn complete(document: Document, mut fields: Value) -> Value {
+    fields["apiVersion"] = document.api_version().into();
+    fields["kind"] = document.kind().into();
+    fields
+}
 
-impl Documents {
-    /// Takes the given documents and writes `apiVersion` and `kind` into each.
-    pub(super) fn new(documents: impl IntoIterator<Item = (Document, Value)>) -> Self {
-        Self(
-            documents
-                .into_iter()
-                .map(|(document, mut value)| {
-                    value["apiVersion"] = document.api_version().into();
-                    value["kind"] = document.kind().into();
-                    (document, value)
-                })
-                .collect(),
-        )
-    }
-
-    /// Applies the patches in their order, each to the document that it names; those for documents that are not here
-    /// are left out.
-    pub(super) fn patch(&mut self, patches: &[UserPatch]) -> Result<(), PatchError> {
-        for (index, user_patch) in patches.iter().enumerate() {
-            if let Some(value) = self.0.get_mut(&user_patch.target) {
-                *value = patch::apply(index, user_patch, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the file.
-    pub(super) fn render(&self) -> Result<String, RenderError> {
-        document::documents_to_yaml(self.0.iter().map(|(document, value)| (document.kind(), value)))
-    }
+/// Applies those of the patches that are for this document, in their order.
+pub(super) fn patched(document: Document, value: Value, patches: &[UserPatch]) -> Result<Value, PatchError> {
+    patches
+        .iter()
+        .enumerate()
+        .filter(|(_, patch)| patch.target == document)
+        .try_fold(value, |value, (index, patch)| patch::apply(index, patch, &value))
 }

@@ -3,12 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, NodeInput, Rendered, STATIC_POD_PATCHES,
-    documents::Documents, static_pods,
+    ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, KUBEADM_PATCHES, NodeInput, Rendered,
+    documents::{complete, patched},
+    static_pods,
 };
 use crate::{
     config::join::{arguments, node_registration, timeouts},
+    document,
     file::GuestFile,
+    patch::{PatchError, UserPatch},
     timing::{Place, TimingProfile},
     token::BootstrapToken,
 };
@@ -20,31 +23,37 @@ const TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 /// profile has some.
 pub fn render_init(input: &InitInput) -> Result<Rendered, ConfigError> {
     let token = Some((&input.bootstrap_token, input.token_ttl_seconds));
-    let mut documents = documents(&input.cluster, &input.node, token, input.timing);
-    documents.patch(&input.patches)?;
-    let mut files = vec![GuestFile::secret(KUBEADM_CONFIG, documents.render()?)];
+    let documents = documents(&input.cluster, &input.node, token, input.timing, &input.patches)?;
+    let text = document::documents_to_yaml(documents.iter().map(|(kind, value)| (kind.kind(), value)))?;
+    let mut files = vec![GuestFile::secret(KUBEADM_CONFIG, text)];
     files.extend(static_pods::patches(input.timing)?);
     Ok(Rendered { files })
 }
 
+/// The documents with the cluster's patches.
 pub(super) fn documents(
     cluster: &ClusterInput,
     node: &NodeInput,
     token: Option<(&BootstrapToken, u32)>,
     timing: TimingProfile,
-) -> Documents {
-    Documents::new([
-        (
+    patches: &[UserPatch],
+) -> Result<[(Document, Value); 4], PatchError> {
+    let finished = |document, fields| {
+        let value = patched(document, complete(document, fields), patches)?;
+        Ok((document, value))
+    };
+    Ok([
+        finished(
             Document::InitConfiguration,
             init_configuration(cluster, node, token, timing),
-        ),
-        (
+        )?,
+        finished(
             Document::ClusterConfiguration,
             cluster_configuration(cluster, timing),
-        ),
-        (Document::KubeletConfiguration, kubelet_configuration(timing)),
+        )?,
+        finished(Document::KubeletConfiguration, kubelet_configuration(timing))?,
         // kube-proxy's other modes want tools that a guest need not have, and cost more with many Services.
-        (Document::KubeProxyConfiguration, json!({"mode": "nftables"})),
+        finished(Document::KubeProxyConfiguration, json!({"mode": "nftables"}))?,
     ])
 }
 
@@ -72,7 +81,7 @@ fn init_configuration(
         }]);
     }
     if static_pods::has_patches(timing) {
-        document["patches"] = json!({"directory": STATIC_POD_PATCHES});
+        document["patches"] = json!({"directory": KUBEADM_PATCHES});
     }
     document
 }
@@ -114,7 +123,7 @@ fn cluster_configuration(cluster: &ClusterInput, timing: TimingProfile) -> Value
     document
 }
 
-fn kubelet_configuration(timing: TimingProfile) -> Value {
+pub(super) fn kubelet_configuration(timing: TimingProfile) -> Value {
     let fields: Map<_, _> = timing
         .settings(Place::KubeletConfiguration)
         .map(|(name, text)| {

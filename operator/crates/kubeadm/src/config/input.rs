@@ -129,7 +129,9 @@ pub struct JoinInput {
     pub bootstrap_token: BootstrapToken,
     /// How patient the components are.
     pub timing: TimingProfile,
-    /// The user's patches. All but those for `JoinConfiguration` are left out: what the kubelets of the cluster share
-    /// is read from the cluster.
+    /// The patches of the cluster. All but those for `JoinConfiguration` are left out: what the kubelets of the
+    /// cluster share is read from the cluster, where init has put it.
     pub patches: Vec<UserPatch>,
+    /// The patches of the machine's pool, for `JoinConfiguration` and `KubeletConfiguration`.
+    pub pool_patches: Vec<UserPatch>,
 }

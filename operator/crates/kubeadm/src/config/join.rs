@@ -3,19 +3,27 @@
 use serde_json::{Value, json};
 
 use super::{
-    CRI_SOCKET, ConfigError, DISCOVERY_KUBECONFIG, Document, JoinInput, KUBEADM_CONFIG, NodeInput, Rendered,
-    documents::Documents,
+    CRI_SOCKET, ConfigError, DISCOVERY_KUBECONFIG, Document, JoinInput, KUBEADM_CONFIG, KUBEADM_PATCHES,
+    NodeInput, Rendered,
+    documents::{complete, patched},
+    init::kubelet_configuration,
 };
 use crate::{
+    document,
     file::GuestFile,
     kubeconfig::{Credentials, Kubeconfig},
+    patch::{PatchError, Problem, UserPatch},
     timing::{Place, TimingProfile},
 };
 
 /// Renders what a joining worker needs: the configuration and the kubeconfig for discovery.
 pub fn render_join(input: &JoinInput) -> Result<Rendered, ConfigError> {
-    let mut documents = documents(&input.node, input.timing);
-    documents.patch(&input.patches)?;
+    let mut configuration =
+        join_configuration(&input.node, input.timing, &input.patches, &input.pool_patches)?;
+    let changes = kubelet_changes(input.timing, &input.patches, &input.pool_patches)?;
+    if changes.is_some() {
+        configuration["patches"] = json!({"directory": KUBEADM_PATCHES});
+    }
     let discovery = Kubeconfig {
         server: input.endpoint.url(),
         ca_pem: input.ca_pem.clone(),
@@ -26,20 +34,89 @@ pub fn render_join(input: &JoinInput) -> Result<Rendered, ConfigError> {
         proxy_url: None,
         tls_server_name: None,
     };
-    let files = vec![
-        GuestFile::secret(KUBEADM_CONFIG, documents.render()?),
+    let mut files = vec![
+        GuestFile::secret(
+            KUBEADM_CONFIG,
+            document::value_to_yaml(Document::JoinConfiguration.kind(), &configuration)?,
+        ),
         GuestFile::secret(DISCOVERY_KUBECONFIG, discovery.render()?),
     ];
+    if let Some(changes) = changes {
+        let content = document::value_to_yaml("kubelet patch", &changes)?;
+        files.push(GuestFile::public(
+            format!("{KUBEADM_PATCHES}/kubeletconfiguration0+merge.yaml"),
+            content,
+        ));
+    }
     Ok(Rendered { files })
 }
 
-pub(super) fn documents(node: &NodeInput, timing: TimingProfile) -> Documents {
-    let document = json!({
+/// The join's document with the cluster's patches, then the pool's.
+pub(super) fn join_configuration(
+    node: &NodeInput,
+    timing: TimingProfile,
+    cluster_patches: &[UserPatch],
+    pool_patches: &[UserPatch],
+) -> Result<Value, ConfigError> {
+    let fields = json!({
         "nodeRegistration": node_registration(node, timing),
         "discovery": {"file": {"kubeConfigPath": DISCOVERY_KUBECONFIG}},
         "timeouts": timeouts(),
     });
-    Documents::new([(Document::JoinConfiguration, document)])
+    let of_a_pool = [Document::JoinConfiguration, Document::KubeletConfiguration];
+    for (index, patch) in pool_patches.iter().enumerate() {
+        if !of_a_pool.contains(&patch.target) {
+            return Err(ConfigError::PoolPatch(PatchError::new(
+                index,
+                patch,
+                Problem::NotThePools,
+            )));
+        }
+    }
+    let kind = Document::JoinConfiguration;
+    let value = patched(kind, complete(kind, fields), cluster_patches)?;
+    patched(kind, value, pool_patches).map_err(ConfigError::PoolPatch)
+}
+
+/// What the pool's patches change in the `KubeletConfiguration` that the cluster's kubelets share, as a JSON merge
+/// patch for kubeadm to apply; `None` where they change nothing.
+///
+/// The pool's patches are applied here, to the document as the operator renders it, and not by kubeadm: so they mean
+/// the same and are checked in the same way as those of the cluster.
+pub(super) fn kubelet_changes(
+    timing: TimingProfile,
+    cluster_patches: &[UserPatch],
+    pool_patches: &[UserPatch],
+) -> Result<Option<Value>, ConfigError> {
+    let kind = Document::KubeletConfiguration;
+    let shared = patched(
+        kind,
+        complete(kind, kubelet_configuration(timing)),
+        cluster_patches,
+    )?;
+    let own = patched(kind, shared.clone(), pool_patches).map_err(ConfigError::PoolPatch)?;
+    Ok(merge_patch(&shared, &own))
+}
+
+/// The JSON merge patch (RFC 7386) that makes `after` of `before`, or `None` where they are equal.
+fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
+    if before == after {
+        return None;
+    }
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return Some(after.clone());
+    };
+    let removed = old
+        .keys()
+        .filter(|name| !new.contains_key(*name))
+        .map(|name| (name.clone(), Value::Null));
+    let changed = new.iter().filter_map(|(name, value)| {
+        let patch = old
+            .get(name)
+            .map_or_else(|| Some(value.clone()), |old| merge_patch(old, value));
+        patch.map(|patch| (name.clone(), patch))
+    });
+    Some(removed.chain(changed).collect())
 }
 
 /// Labels are not here: a kubelet may not set all of them itself, the operator sets them through the API.

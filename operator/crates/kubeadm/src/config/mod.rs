@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`KUBEADM_CONFIG`] | yes | the documents for init or join |
 //! | [`DISCOVERY_KUBECONFIG`] | yes | for a join: where the API server is, whom to trust, the bootstrap token |
-//! | [`STATIC_POD_PATCHES`] | no | kubeadm patches for the static pods; kept, since upgrades want them again |
+//! | [`KUBEADM_PATCHES`] | no | patches that kubeadm itself applies: probes of static pods, what a pool changes of its kubelets; kept, since upgrades want them again |
 //!
 //! A token is never part of a command line: joins use discovery by file. That also spares the wait for the
 //! `cluster-info` `ConfigMap` to be signed, which token discovery has.
@@ -36,17 +36,20 @@ pub const SECRET_FOLDER: &str = "/run/seedbed/bootstrap";
 pub const KUBEADM_CONFIG: &str = "/run/seedbed/bootstrap/kubeadm.yaml";
 /// The kubeconfig with which a joining machine finds the cluster and shows its token.
 pub const DISCOVERY_KUBECONFIG: &str = "/run/seedbed/bootstrap/discovery.conf";
-/// Folder of the patches that kubeadm applies to the static pods.
-pub const STATIC_POD_PATCHES: &str = "/etc/seedbed/kubeadm-patches";
+/// Folder of the patches that kubeadm applies to what it writes: static pods, the kubelet's configuration.
+pub const KUBEADM_PATCHES: &str = "/etc/seedbed/kubeadm-patches";
 /// Where the kubelet and kubeadm reach containerd.
 pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// Documents that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A patch of the user's cannot be applied, or its result is not acceptable.
+    /// A patch of the cluster's cannot be applied, or its result is not acceptable.
     #[error(transparent)]
     Patch(#[from] PatchError),
+    /// The same of a pool's.
+    #[error("of the pool: {0}")]
+    PoolPatch(#[source] PatchError),
     /// The documents could not be written.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -65,8 +68,8 @@ impl fmt::Debug for Rendered {
     }
 }
 
-/// Checks the user's patches before any machine exists, by applying them to the documents that the cluster's first
-/// control plane and a worker would get.
+/// Checks a cluster's patches before any machine exists, by applying them to the documents that its first control
+/// plane and a worker would get.
 ///
 /// Addresses and tokens do not matter to the result, since patches may not touch them.
 pub fn check_patches(
@@ -74,15 +77,28 @@ pub fn check_patches(
     timing: TimingProfile,
     patches: &[UserPatch],
 ) -> Result<(), ConfigError> {
-    let node = NodeInput {
+    let node = stand_in();
+    init::documents(cluster, &node, None, timing, patches)?;
+    join::join_configuration(&node, timing, patches, &[])?;
+    Ok(())
+}
+
+/// Checks a pool's patches in the same way, on top of its cluster's.
+pub fn check_pool_patches(
+    timing: TimingProfile,
+    cluster_patches: &[UserPatch],
+    pool_patches: &[UserPatch],
+) -> Result<(), ConfigError> {
+    join::join_configuration(&stand_in(), timing, cluster_patches, pool_patches)?;
+    join::kubelet_changes(timing, cluster_patches, pool_patches)?;
+    Ok(())
+}
+
+fn stand_in() -> NodeInput {
+    NodeInput {
         name: "machine".into(),
         address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         provider_id: "seedbed://host/machine".into(),
         taints: None,
-    };
-    let mut init = init::documents(cluster, &node, None, timing);
-    init.patch(patches)?;
-    let mut join = join::documents(&node, timing);
-    join.patch(patches)?;
-    Ok(())
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::STATIC_POD_PATCHES;
+use super::KUBEADM_PATCHES;
 use crate::{
     document::{self, RenderError},
     file::GuestFile,
@@ -41,7 +41,7 @@ pub(super) fn patches(timing: TimingProfile) -> Result<Vec<GuestFile>, RenderErr
             let patch = json!({"spec": {"containers": [container]}});
             let content = document::value_to_yaml("static pod patch", &patch)?;
             Ok(GuestFile::public(
-                format!("{STATIC_POD_PATCHES}/{component}0+strategic.yaml"),
+                format!("{KUBEADM_PATCHES}/{component}0+strategic.yaml"),
                 content,
             ))
         })

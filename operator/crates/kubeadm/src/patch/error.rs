@@ -19,7 +19,7 @@ pub struct PatchError {
 }
 
 impl PatchError {
-    pub(super) fn new(index: usize, patch: &UserPatch, problem: Problem) -> Self {
+    pub(crate) fn new(index: usize, patch: &UserPatch, problem: Problem) -> Self {
         Self {
             index,
             target: patch.target,
@@ -115,6 +115,11 @@ pub enum Problem {
         /// What was expected.
         expected: String,
     },
+    /// A document that a pool has no say in.
+    #[error(
+        "expected a patch of JoinConfiguration or KubeletConfiguration; the other documents are the cluster's, put it into the DevCluster"
+    )]
+    NotThePools,
     /// A value that the operator decides.
     #[error(
         "at {}: found {found}, expected {expected}, which is not for a patch to change; {instead}",

@@ -68,6 +68,7 @@ pub fn join(timing: TimingProfile) -> JoinInput {
         bootstrap_token: token(),
         timing,
         patches: vec![],
+        pool_patches: vec![],
     }
 }
 
