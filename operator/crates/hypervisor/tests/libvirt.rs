@@ -1,6 +1,9 @@
 //! The libvirt backend: the conformance suite on libvirt's test driver, each test with a node of its own, and on a real host
 //! where `SEEDBED_LIBVIRT_URI` names one (with `SEEDBED_LIBVIRT_POOL`, and `SEEDBED_LIBVIRT_DOMAIN_TYPE` of `kvm` or `qemu`).
 
+// A helper of a test fails the test that uses it, and says what it saw.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};

@@ -123,19 +123,20 @@ async fn untouchable(host: &dyn Hypervisor, spec: &DomainSpec, owner: &Owner) ->
     let name = &spec.name;
     conflict(
         "defining",
-        host.define_domain(&DomainSpec {
-            owner: owner.clone(),
-            ..spec.clone()
-        })
-        .await,
+        &host
+            .define_domain(&DomainSpec {
+                owner: owner.clone(),
+                ..spec.clone()
+            })
+            .await,
     )?;
-    conflict("starting", host.start_domain(name, owner).await)?;
-    conflict("shutting down", host.shutdown_domain(name, owner).await)?;
-    conflict("destroying", host.destroy_domain(name, owner).await)?;
-    conflict("undefining", host.undefine_domain(name, owner).await)?;
+    conflict("starting", &host.start_domain(name, owner).await)?;
+    conflict("shutting down", &host.shutdown_domain(name, owner).await)?;
+    conflict("destroying", &host.destroy_domain(name, owner).await)?;
+    conflict("undefining", &host.undefine_domain(name, owner).await)?;
     conflict(
         "asking the agent",
-        host.agent(name, owner, r#"{"execute":"guest-ping"}"#, SOON).await,
+        &host.agent(name, owner, r#"{"execute":"guest-ping"}"#, SOON).await,
     )
 }
 
@@ -179,7 +180,7 @@ async fn one_uuid(host: &dyn Hypervisor, fixture: &Fixture, spec: &DomainSpec) -
     };
     conflict(
         "a second domain of the same UUID",
-        host.define_domain(&second).await,
+        &host.define_domain(&second).await,
     )?;
     equal("the second domain", &host.domain(&second.name).await?, &None)?;
     Ok(host.undefine_domain(&spec.name, &spec.owner).await?)

@@ -128,7 +128,7 @@ impl Report {
         match result {
             Ok(()) => self.passed.push(name),
             Err(Failure::Call(fault @ Fault::Unsupported { .. })) => {
-                self.unsupported.push((name, fault.to_string()))
+                self.unsupported.push((name, fault.to_string()));
             }
             Err(failure) => self.failed.push((name, failure.to_string())),
         }
@@ -216,7 +216,7 @@ fn equal<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) -> Resu
     })
 }
 
-fn conflict<T: fmt::Debug>(what: &str, result: Result<T, Fault>) -> Result<(), Failure> {
+fn conflict<T: fmt::Debug>(what: &str, result: &Result<T, Fault>) -> Result<(), Failure> {
     ensure(matches!(result, Err(Fault::Conflict { .. })), || {
         format!("{what} gave {result:?}, expected a conflict")
     })

@@ -72,7 +72,7 @@ async fn made_once(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), Failu
     };
     conflict(
         "making it with another bridge",
-        host.ensure_network(&other_bridge).await,
+        &host.ensure_network(&other_bridge).await,
     )?;
     host.delete_network(&spec.name, &spec.owner).await?;
     host.delete_network(&spec.name, &spec.owner).await?;
@@ -92,7 +92,7 @@ async fn reserved_once(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), F
     };
     conflict(
         "reserving another address for the same card",
-        host.reserve_address(&spec.name, &spec.owner, &moved).await,
+        &host.reserve_address(&spec.name, &spec.owner, &moved).await,
     )?;
     let taken = Reservation {
         mac: "52:54:00:5e:ed:ff".to_owned(),
@@ -136,23 +136,26 @@ async fn stranger(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), Failur
     let before = host.network(&spec.name).await?;
     conflict(
         "making",
-        host.ensure_network(&NetworkSpec {
-            owner: stranger.clone(),
-            ..spec.clone()
-        })
-        .await,
+        &host
+            .ensure_network(&NetworkSpec {
+                owner: stranger.clone(),
+                ..spec.clone()
+            })
+            .await,
     )?;
     conflict(
         "reserving",
-        host.reserve_address(&spec.name, &stranger, &reservation(fixture, 10))
+        &host
+            .reserve_address(&spec.name, &stranger, &reservation(fixture, 10))
             .await,
     )?;
     conflict(
         "releasing",
-        host.release_address(&spec.name, &stranger, "52:54:00:5e:ed:0a")
+        &host
+            .release_address(&spec.name, &stranger, "52:54:00:5e:ed:0a")
             .await,
     )?;
-    conflict("deleting", host.delete_network(&spec.name, &stranger).await)?;
+    conflict("deleting", &host.delete_network(&spec.name, &stranger).await)?;
     equal("the network", &host.network(&spec.name).await?, &before)?;
     Ok(host.delete_network(&spec.name, &spec.owner).await?)
 }
@@ -165,21 +168,23 @@ async fn foreign(host: &dyn Hypervisor, fixture: &Fixture, name: &str) -> Result
     })?;
     conflict(
         "making",
-        host.ensure_network(&NetworkSpec {
-            name: name.to_owned(),
-            ..spec(fixture)
-        })
-        .await,
+        &host
+            .ensure_network(&NetworkSpec {
+                name: name.to_owned(),
+                ..spec(fixture)
+            })
+            .await,
     )?;
     conflict(
         "reserving",
-        host.reserve_address(name, &owner, &reservation(fixture, 10))
+        &host
+            .reserve_address(name, &owner, &reservation(fixture, 10))
             .await,
     )?;
     conflict(
         "releasing",
-        host.release_address(name, &owner, "52:54:00:5e:ed:0a").await,
+        &host.release_address(name, &owner, "52:54:00:5e:ed:0a").await,
     )?;
-    conflict("deleting", host.delete_network(name, &owner).await)?;
+    conflict("deleting", &host.delete_network(name, &owner).await)?;
     equal("the network", &host.network(name).await?, &before)
 }

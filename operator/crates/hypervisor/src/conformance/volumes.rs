@@ -32,16 +32,16 @@ pub(super) async fn run(host: &dyn Hypervisor, fixture: &Fixture, report: &mut R
 /// Bytes in memory that count how often they are asked for.
 #[derive(Debug)]
 struct Bytes {
-    bytes: Vec<u8>,
+    content: Vec<u8>,
     opened: AtomicUsize,
     /// What it says of its length, where that is not the truth.
     claimed: Option<u64>,
 }
 
 impl Bytes {
-    fn new(bytes: Vec<u8>) -> Arc<Self> {
+    fn new(content: Vec<u8>) -> Arc<Self> {
         Arc::new(Self {
-            bytes,
+            content,
             opened: AtomicUsize::new(0),
             claimed: None,
         })
@@ -51,12 +51,12 @@ impl Bytes {
 impl ByteSource for Bytes {
     fn open(&self) -> io::Result<(Box<dyn Read + Send>, u64)> {
         self.opened.fetch_add(1, Ordering::AcqRel);
-        let length = self.claimed.unwrap_or(self.bytes.len() as u64);
-        Ok((Box::new(Cursor::new(self.bytes.clone())), length))
+        let length = self.claimed.unwrap_or(self.content.len() as u64);
+        Ok((Box::new(Cursor::new(self.content.clone())), length))
     }
 
     fn describe(&self) -> String {
-        format!("{} bytes in memory", self.bytes.len())
+        format!("{} bytes in memory", self.content.len())
     }
 }
 
@@ -98,7 +98,10 @@ async fn created_once(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), Fa
         capacity_bytes: 2 << 20,
         ..spec.clone()
     };
-    conflict("creating it with another size", host.create_volume(&larger).await)?;
+    conflict(
+        "creating it with another size",
+        &host.create_volume(&larger).await,
+    )?;
     host.delete_volume(&spec.name).await?;
     host.delete_volume(&spec.name).await?;
     equal("the deleted volume", &host.volume(&spec.name).await?, &None)
@@ -159,7 +162,7 @@ async fn bad_uploads(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), Fai
     let short = Bytes {
         claimed: Some(9),
         ..Bytes {
-            bytes: b"eight by".to_vec(),
+            content: b"eight by".to_vec(),
             opened: AtomicUsize::new(0),
             claimed: None,
         }
