@@ -1,0 +1,209 @@
+//! The operator's process: from its flags to its end.
+
+mod args;
+mod stop;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+pub use args::Args;
+use stop::Stop;
+
+use crate::backoff::Backoff;
+use crate::child::ChildKeeper;
+use crate::context::{
+    Clock, Context, Randomness, Settings, SystemClock, SystemRandomness, Tasks, TokioTasks,
+};
+use crate::events::EventRecorder;
+use crate::health::{Health, Role};
+use crate::hosts::{HostKeeper, Measured, open};
+use crate::lease::Election;
+use crate::metrics::Metrics;
+use crate::schema::{self, SchemaError};
+use crate::uploads::Uploads;
+use crate::{client, controllers, server, telemetry};
+
+/// How long one call to the API may take.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Between two attempts to reach the API at the start.
+const START_PAUSE: Duration = Duration::from_secs(2);
+/// How long reconciles that run may go on once the operator is asked to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// How long tasks may take to end once the operator ends: blocking ones do not hear that they should.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(500);
+
+/// Runs the operator until it is asked to stop (SIGTERM, SIGINT) or cannot go on. Ends with success only in the first case.
+pub fn run(args: Args) -> ExitCode {
+    let told = |message: String| {
+        // There is nobody left to tell where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "seedbed-operator: {message}");
+        ExitCode::FAILURE
+    };
+    if let Err(message) = telemetry::init(args.log_format) {
+        return told(message);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return told(format!("threads: {error}")),
+    };
+    let result = runtime.block_on(operate(args));
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            tracing::error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn operate(args: Args) -> Result<(), String> {
+    let stop = Stop::on_signal()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = args.identity,
+        "starting"
+    );
+    let client = connect(&args).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let random: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
+    let health = Arc::new(Health::new(clock.clone()));
+    let listener = server::bind(args.metrics_address).await?;
+    let serving = server::serve(listener, metrics.clone(), health.clone());
+
+    let work = async {
+        if stop.cuts(schemas(&client, &*clock)).await.transpose()?.is_none() {
+            return Ok(());
+        }
+        health.set_role(Role::Standby);
+        let election = Election::new(
+            client.clone(),
+            args.lease(),
+            clock.clone(),
+            random.clone(),
+            health.clone(),
+        );
+        let Some(held) = stop.cuts(election.acquire()).await else {
+            return Ok(());
+        };
+        health.set_role(Role::Leader);
+        let context = Arc::new(context(
+            client.clone(),
+            clock.clone(),
+            random,
+            metrics.clone(),
+            health.clone(),
+            &args,
+        ));
+        let result = tokio::select! {
+            lost = election.keep(held) => return Err(format!("{lost}; all work was stopped at once")),
+            () = controllers::run(context, stop.asked()) => {
+                if stop.is_asked() { Ok(()) } else { Err("the controllers ended by themselves".to_owned()) }
+            }
+            () = drained(&stop, &*clock) => {
+                tracing::warn!("reconciles still ran {} s after the operator was asked to stop; they were cut off", DRAIN_LIMIT.as_secs());
+                Ok(())
+            }
+        };
+        health.set_role(Role::Stopping);
+        election.release().await;
+        result
+    };
+    tokio::select! {
+        result = work => result?,
+        result = serving => return Err(format!("--metrics-address {}: {result:?}", args.metrics_address)),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn connect(args: &Args) -> Result<Client, String> {
+    let config = match &args.kubeconfig {
+        Some(path) => {
+            let told =
+                |error: kube::config::KubeconfigError| format!("--kubeconfig {}: {error}", path.display());
+            let kubeconfig = Kubeconfig::read_from(path).map_err(told)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(told)?
+        }
+        None => Config::infer().await.map_err(|error| {
+            format!(
+                "no API server to work with: {error}; give --kubeconfig, set KUBECONFIG, or run in a cluster"
+            )
+        })?,
+    };
+    let url = config.cluster_url.to_string();
+    client::build(config, CALL_LIMIT).map_err(|error| format!("API server {url}: {error}"))
+}
+
+/// Returns once the CRDs that are installed were found to be those that this operator was built with.
+async fn schemas(client: &Client, clock: &dyn Clock) -> Result<(), String> {
+    let mut told = None;
+    loop {
+        match schema::check(client).await {
+            Ok(()) => return Ok(()),
+            Err(error @ SchemaError::Unreachable { .. }) => {
+                let message = error.to_string();
+                if told.as_ref() != Some(&message) {
+                    tracing::warn!("waiting for the API server: {message}");
+                    told = Some(message);
+                }
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        clock.sleep(START_PAUSE).await;
+    }
+}
+
+async fn drained(stop: &Stop, clock: &dyn Clock) {
+    stop.asked().await;
+    tracing::info!("asked to stop: waiting for running reconciles");
+    clock.sleep(DRAIN_LIMIT).await;
+}
+
+fn context(
+    client: Client,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Randomness>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    args: &Args,
+) -> Context {
+    let settings = Settings {
+        concurrency: args.concurrency,
+        ..Settings::default()
+    };
+    let tasks: Arc<dyn Tasks> = Arc::new(TokioTasks);
+    let (counted, timed) = (metrics.clone(), clock.clone());
+    let hosts = HostKeeper::new(tasks.clone(), move |host| {
+        Arc::new(Measured::new(open(host), counted.clone(), timed.clone()))
+    });
+    let uploads = Uploads::new(
+        clock.clone(),
+        random.clone(),
+        tasks.clone(),
+        settings.upload_limit,
+    );
+    let children = ChildKeeper::new(clock.clone(), tasks.clone(), settings.child_call_limit);
+    Context {
+        events: EventRecorder::new(client.clone(), clock.clone(), random.clone(), &args.identity),
+        backoff: Arc::new(Backoff::new(random.clone())),
+        client,
+        clock,
+        random,
+        tasks,
+        hosts: Arc::new(hosts),
+        uploads: Arc::new(uploads),
+        children: Arc::new(children),
+        metrics,
+        health,
+        settings,
+    }
+}

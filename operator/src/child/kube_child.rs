@@ -1,0 +1,143 @@
+//! The API of a child cluster through a client of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::config::AuthInfo;
+use kube::{Api, Client, Config};
+use seedbed_kubeadm::token::BootstrapToken;
+use serde_json::json;
+use x509_parser::pem::Pem;
+
+use super::watch::Seen;
+use super::{
+    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, node, pods, token,
+};
+use crate::client;
+use crate::errors::status_code;
+
+/// The API of a child cluster through a client of its own.
+pub(super) struct KubeChild {
+    key: ChildKey,
+    client: Client,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl KubeChild {
+    pub(super) fn new(key: ChildKey, client: Client, seen: Arc<Mutex<Seen>>) -> Self {
+        Self { key, client, seen }
+    }
+
+    fn failed(&self, operation: &str) -> impl FnOnce(kube::Error) -> ChildError {
+        move |error| ChildError::of(&self.key, operation, &error)
+    }
+}
+
+#[async_trait]
+impl ChildApi for KubeChild {
+    fn view(&self) -> ChildView {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).view()
+    }
+
+    async fn ready(&self) -> Result<bool, ChildError> {
+        let request = http::Request::get("/readyz")
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError);
+        match self
+            .client
+            .request_text(request.map_err(self.failed("ask for /readyz"))?)
+            .await
+        {
+            Ok(_) => Ok(true),
+            // It answered that it is not: some check of its own fails.
+            Err(error) if status_code(&error).is_some_and(|code| code >= 500) => Ok(false),
+            Err(error) => Err(self.failed("ask for /readyz")(error)),
+        }
+    }
+
+    async fn version(&self) -> Result<String, ChildError> {
+        let info = self
+            .client
+            .apiserver_version()
+            .await
+            .map_err(self.failed("ask for /version"))?;
+        Ok(info.git_version)
+    }
+
+    async fn cluster_info_ready(&self) -> Result<bool, ChildError> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), "kube-public");
+        let found = api.get_metadata_opt("cluster-info").await;
+        Ok(found
+            .map_err(self.failed("look at ConfigMap kube-public/cluster-info"))?
+            .is_some())
+    }
+
+    async fn ensure_token(
+        &self,
+        token: &BootstrapToken,
+        expires: Timestamp,
+        description: &str,
+    ) -> Result<(), ChildError> {
+        token::ensure(&self.client, &self.key, token, expires, description).await
+    }
+
+    async fn delete_token(&self, id: &str) -> Result<(), ChildError> {
+        token::delete(&self.client, &self.key, id).await
+    }
+
+    async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError> {
+        node::shape(&self.client, &self.key, name, shape).await
+    }
+
+    async fn cordon(&self, name: &str) -> Result<bool, ChildError> {
+        node::cordon(&self.client, &self.key, name).await
+    }
+
+    async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError> {
+        pods::evictable(&self.client, &self.key, node).await
+    }
+
+    async fn evict(&self, pod: &PodRef) -> Result<Eviction, ChildError> {
+        pods::evict(&self.client, &self.key, pod).await
+    }
+
+    async fn delete_node(&self, name: &str, uid: &str) -> Result<(), ChildError> {
+        node::delete(&self.client, &self.key, name, uid).await
+    }
+}
+
+/// A client of the child's API as its administrator, whose calls end within `limit`.
+pub(super) fn connect(key: &ChildKey, access: &ChildAccess, limit: Duration) -> Result<Client, ChildError> {
+    let unusable = |what: &str, message: String| ChildError::Unusable {
+        cluster: key.clone(),
+        what: what.to_owned(),
+        message,
+    };
+    let url = access.endpoint.parse().map_err(|error: http::uri::InvalidUri| {
+        unusable(&format!("the endpoint {}", access.endpoint), error.to_string())
+    })?;
+    let mut config = Config::new(url);
+    let roots: Vec<Vec<u8>> = Pem::iter_from_buffer(access.ca_pem.as_bytes())
+        .map(|pem| pem.map(|pem| pem.contents))
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable("the CA certificate", error.to_string()))?;
+    if roots.is_empty() {
+        return Err(unusable(
+            "the CA certificate",
+            "found no PEM block, expected one".to_owned(),
+        ));
+    }
+    config.root_cert = Some(roots);
+    config.auth_info = serde_json::from_value::<AuthInfo>(json!({
+        "client-certificate-data": STANDARD.encode(&access.certificate_pem),
+        "client-key-data": STANDARD.encode(&access.key_pem),
+    }))
+    .map_err(|error| unusable("the administrator's certificate", error.to_string()))?;
+    client::build(config, limit)
+        .map_err(|error| unusable("the administrator's certificate or its key", error.to_string()))
+}

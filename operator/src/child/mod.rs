@@ -1,0 +1,83 @@
+//! The APIs of the child clusters.
+//!
+//! One shared set of watches for each child; what they saw last is its [`ChildView`], read without waiting. Calls that change
+//! something are idempotent.
+
+mod access;
+mod error;
+mod keeper;
+mod kube_child;
+mod node;
+mod pods;
+mod token;
+mod view;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use seedbed_kubeadm::token::BootstrapToken;
+
+pub use access::{ChildAccess, ChildKey};
+pub use error::ChildError;
+pub use keeper::ChildKeeper;
+pub use node::{NODE_LABELS_ANNOTATION, NodeShape};
+pub use pods::{Eviction, PodRef};
+pub use view::{ChildView, ObjectName};
+
+/// Gives the APIs of child clusters.
+pub trait Children: Send + Sync + 'static {
+    /// The API of that child: the same one, with the same watches, for as long as the access stays the same. Fails where the
+    /// access itself cannot be used, such as a certificate that is none.
+    fn api(&self, key: &ChildKey, access: &ChildAccess) -> Result<Arc<dyn ChildApi>, ChildError>;
+
+    /// Ends the watches of a child that is deleted.
+    fn forget(&self, key: &ChildKey);
+
+    /// Children of which something that matters changed.
+    fn triggers(&self) -> BoxStream<'static, ChildKey>;
+}
+
+/// The API of one child cluster. Every call has its answer within a limit; an error tells whether the child said it itself.
+#[async_trait]
+pub trait ChildApi: Send + Sync + 'static {
+    /// What the watches saw last. Never waits.
+    fn view(&self) -> ChildView;
+
+    /// Whether `/readyz` says that the API server is ready.
+    async fn ready(&self) -> Result<bool, ChildError>;
+
+    /// Version that the API server says it runs, such as `v1.35.4`.
+    async fn version(&self) -> Result<String, ChildError>;
+
+    /// Whether `kube-public/cluster-info` is there, which joining nodes read.
+    async fn cluster_info_ready(&self) -> Result<bool, ChildError>;
+
+    /// Makes the bootstrap token with that expiry, or gives the one that is there that expiry.
+    async fn ensure_token(
+        &self,
+        token: &BootstrapToken,
+        expires: Timestamp,
+        description: &str,
+    ) -> Result<(), ChildError>;
+
+    /// Deletes the bootstrap token of that id. Gone already is no error.
+    async fn delete_token(&self, id: &str) -> Result<(), ChildError>;
+
+    /// Gives the node that form where it has another one; whether anything was written.
+    async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError>;
+
+    /// Marks the node as one that takes no new pods; whether anything was written.
+    async fn cordon(&self, name: &str) -> Result<bool, ChildError>;
+
+    /// The pods of the node that a drain has to move: neither mirror pods nor those of `DaemonSet`s, nor finished ones.
+    async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError>;
+
+    /// Asks for the pod to be evicted, as its disruption budgets allow.
+    async fn evict(&self, pod: &PodRef) -> Result<Eviction, ChildError>;
+
+    /// Deletes the node of that name and UID. Gone already, or another one of that name, is no error and nothing is deleted.
+    async fn delete_node(&self, name: &str, uid: &str) -> Result<(), ChildError>;
+}

@@ -1,0 +1,367 @@
+//! The watches of a child cluster, and what they saw last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
+use seedbed_planner::Observed;
+
+use super::{ChildKey, ChildView, ObjectName};
+use crate::context::Clock;
+use crate::errors::api_message;
+use crate::triggers::Triggers;
+
+/// How long an outage may be before what was seen is not relied on any more.
+const GRACE: Duration = Duration::from_secs(30);
+/// Between two looks whether a child that answers still does.
+const PROBE_PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks whether a child that does not answer does now: how late its first answer may be noticed.
+const RETRY_PERIOD: Duration = Duration::from_secs(1);
+/// Before a watch that failed is begun anew.
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Something that was seen, and for how long it could not be seen since.
+#[derive(Debug)]
+struct Part<T> {
+    value: Observed<T>,
+    trouble: Option<(Timestamp, String)>,
+}
+
+impl<T> Default for Part<T> {
+    fn default() -> Self {
+        Self {
+            value: Observed::Unknown("not listed yet".to_owned()),
+            trouble: None,
+        }
+    }
+}
+
+impl<T: PartialEq> Part<T> {
+    /// It was seen; whether it is another value than before.
+    fn see(&mut self, value: T) -> bool {
+        self.trouble = None;
+        let changed = self.value.known() != Some(&value);
+        self.value = Observed::Known(value);
+        changed
+    }
+
+    /// It could not be seen. The first reason of an outage is kept, so that it does not look new at each attempt.
+    fn miss(&mut self, now: Timestamp, why: String) {
+        self.trouble.get_or_insert((now, why));
+    }
+
+    /// Turns what was seen into unknown once the outage is no short one; whether that changed something. What was never seen
+    /// needs no patience.
+    fn settle(&mut self, now: Timestamp) -> bool {
+        let Some((since, why)) = &self.trouble else {
+            return false;
+        };
+        let short = now.duration_since(*since).unsigned_abs() < GRACE;
+        if short && self.value.known().is_some() {
+            return false;
+        }
+        let told = format!("not seen since {}: {why}", since.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        let changed = !matches!(&self.value, Observed::Unknown(before) if *before == told);
+        self.value = Observed::Unknown(told);
+        changed
+    }
+
+    /// It is unknown, for that reason; whether that is new.
+    fn lose(&mut self, why: &str) -> bool {
+        self.trouble = None;
+        let changed = !matches!(&self.value, Observed::Unknown(before) if before == why);
+        self.value = Observed::Unknown(why.to_owned());
+        changed
+    }
+}
+
+/// What the watches of a child saw last.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    nodes: Part<BTreeMap<String, Node>>,
+    coredns: Part<Option<Deployment>>,
+    network_policies: Part<BTreeSet<ObjectName>>,
+    api_version: Part<String>,
+}
+
+impl Seen {
+    pub(super) fn view(&self) -> ChildView {
+        ChildView {
+            nodes: self
+                .nodes
+                .value
+                .clone()
+                .map(|nodes| nodes.into_values().collect()),
+            coredns: self.coredns.value.clone(),
+            network_policies: self
+                .network_policies
+                .value
+                .clone()
+                .map(|names| names.into_iter().collect()),
+            api_version: self.api_version.value.clone(),
+        }
+    }
+
+    fn settle(&mut self, now: Timestamp) -> bool {
+        // Each one has to be asked: `||` would stop at the first that changed.
+        let mut changed = [
+            self.nodes.settle(now),
+            self.coredns.settle(now),
+            self.network_policies.settle(now),
+            self.api_version.settle(now),
+        ];
+        // A child that as a whole is out of reach tells nothing of its parts either.
+        if let (Observed::Unknown(why), Some(_)) = (&self.api_version.value, &self.api_version.trouble) {
+            changed[0] |= self.nodes.lose(why);
+            changed[1] |= self.coredns.lose(why);
+            changed[2] |= self.network_policies.lose(why);
+        }
+        changed.contains(&true)
+    }
+}
+
+/// Watches one child.
+pub(super) struct Watching {
+    pub(super) key: ChildKey,
+    pub(super) client: Client,
+    pub(super) seen: Arc<Mutex<Seen>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) triggers: Triggers<ChildKey>,
+}
+
+impl Watching {
+    /// Looks until it answers, then watches until it was out of reach for a while, and so on for ever. A machine that lost its
+    /// power does not close its connections: only the looks find out about it.
+    pub(super) async fn run(self) {
+        loop {
+            self.until_reached().await;
+            tokio::select! {
+                () = self.until_lost() => {}
+                () = self.watch_nodes() => {}
+                () = self.watch_coredns() => {}
+                () = self.watch_network_policies() => {}
+            }
+        }
+    }
+
+    async fn until_reached(&self) {
+        while !self.probe().await {
+            self.clock.sleep(RETRY_PERIOD).await;
+        }
+    }
+
+    async fn until_lost(&self) {
+        loop {
+            self.clock.sleep(PROBE_PERIOD).await;
+            while !self.probe().await {
+                if self.lock().api_version.value.known().is_none() {
+                    return;
+                }
+                self.clock.sleep(RETRY_PERIOD).await;
+            }
+        }
+    }
+
+    /// Whether the child answers now.
+    async fn probe(&self) -> bool {
+        let result = self.client.apiserver_version().await;
+        let now = self.clock.now();
+        let reached = result.is_ok();
+        let changed = {
+            let mut seen = self.lock();
+            let changed = match result {
+                Ok(info) => seen.api_version.see(info.git_version),
+                Err(error) => {
+                    seen.api_version.miss(now, api_message(&error));
+                    false
+                }
+            };
+            seen.settle(now) || changed
+        };
+        self.trigger_if(changed);
+        reached
+    }
+
+    async fn watch_nodes(&self) {
+        let api = Api::<Node>::all(self.client.clone());
+        let mut listed = BTreeMap::new();
+        self.follow(
+            || watcher::watcher(api.clone(), watcher::Config::default()),
+            |seen, event| match event {
+                Event::Init => {
+                    listed.clear();
+                    false
+                }
+                Event::InitApply(node) => {
+                    listed.insert(node.name_any(), what_matters_of_node(node));
+                    false
+                }
+                Event::InitDone => seen.nodes.see(std::mem::take(&mut listed)),
+                Event::Apply(node) => edit(&mut seen.nodes, |nodes| {
+                    nodes.insert(node.name_any(), what_matters_of_node(node))
+                }),
+                Event::Delete(node) => edit(&mut seen.nodes, |nodes| nodes.remove(&node.name_any())),
+            },
+            |seen, now, why| seen.nodes.miss(now, why),
+        )
+        .await;
+    }
+
+    async fn watch_coredns(&self) {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), "kube-system");
+        let mut listed = None;
+        self.follow(
+            || {
+                watcher::watcher(
+                    api.clone(),
+                    watcher::Config::default().fields("metadata.name=coredns"),
+                )
+            },
+            |seen, event| match event {
+                Event::Init => {
+                    listed = None;
+                    false
+                }
+                Event::InitApply(deployment) => {
+                    listed = Some(what_matters_of_deployment(deployment));
+                    false
+                }
+                Event::InitDone => seen.coredns.see(listed.take()),
+                Event::Apply(deployment) => seen.coredns.see(Some(what_matters_of_deployment(deployment))),
+                Event::Delete(_) => seen.coredns.see(None),
+            },
+            |seen, now, why| seen.coredns.miss(now, why),
+        )
+        .await;
+    }
+
+    async fn watch_network_policies(&self) {
+        let api = Api::<PartialObjectMeta<NetworkPolicy>>::all(self.client.clone());
+        let mut listed = BTreeSet::new();
+        self.follow(
+            || watcher::watcher(api.clone(), watcher::Config::default()),
+            |seen, event| match event {
+                Event::Init => {
+                    listed.clear();
+                    false
+                }
+                Event::InitApply(policy) => {
+                    listed.insert(name_of(&policy));
+                    false
+                }
+                Event::InitDone => seen.network_policies.see(std::mem::take(&mut listed)),
+                Event::Apply(policy) => {
+                    edit(&mut seen.network_policies, |names| names.insert(name_of(&policy)))
+                }
+                Event::Delete(policy) => edit(&mut seen.network_policies, |names| {
+                    names.remove(&name_of(&policy))
+                }),
+            },
+            |seen, now, why| seen.network_policies.miss(now, why),
+        )
+        .await;
+    }
+
+    /// Follows a watch for ever. One that failed is begun anew with a list: one that was only resumed would be silent until
+    /// something changes, and nobody would know that it is well again.
+    async fn follow<K, S>(
+        &self,
+        begin: impl Fn() -> S,
+        mut apply: impl FnMut(&mut Seen, Event<K>) -> bool,
+        miss: impl Fn(&mut Seen, Timestamp, String),
+    ) where
+        S: futures::Stream<Item = watcher::Result<Event<K>>>,
+    {
+        loop {
+            let mut events = Box::pin(begin().fuse());
+            let why = loop {
+                match events.try_next().await {
+                    Ok(Some(event)) => {
+                        let changed = apply(&mut self.lock(), event);
+                        self.trigger_if(changed);
+                    }
+                    Ok(None) => break "the watch ended".to_owned(),
+                    Err(error) => break watch_message(&error),
+                }
+            };
+            tracing::debug!(cluster = %self.key, "watch of the child failed: {why}");
+            let now = self.clock.now();
+            let changed = {
+                let mut seen = self.lock();
+                miss(&mut seen, now, why);
+                seen.settle(now)
+            };
+            self.trigger_if(changed);
+            self.clock.sleep(WATCH_PAUSE).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trigger_if(&self, changed: bool) {
+        if changed {
+            self.triggers.send(self.key.clone());
+        }
+    }
+}
+
+/// Edits a collection that was listed; whether that changed something. An event before the list is none of ours to judge.
+fn edit<T: Clone + PartialEq, R>(part: &mut Part<T>, change: impl FnOnce(&mut T) -> R) -> bool {
+    let Some(mut value) = part.value.known().cloned() else {
+        return false;
+    };
+    change(&mut value);
+    part.see(value)
+}
+
+fn name_of(policy: &PartialObjectMeta<NetworkPolicy>) -> ObjectName {
+    ObjectName {
+        namespace: policy.namespace().unwrap_or_default(),
+        name: policy.name_any(),
+    }
+}
+
+fn watch_message(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => api_message(error),
+        WatchError(status) => format!("the API server answered {}: {}", status.code, status.message),
+        NoResourceVersion => error.to_string(),
+    }
+}
+
+/// A node without what changes at each heartbeat and without what nobody here reads.
+fn what_matters_of_node(mut node: Node) -> Node {
+    node.metadata.managed_fields = None;
+    node.metadata.resource_version = None;
+    if let Some(status) = &mut node.status {
+        status.images = None;
+        status.volumes_attached = None;
+        status.volumes_in_use = None;
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_heartbeat_time = None;
+        }
+    }
+    node
+}
+
+/// A Deployment without what changes although nothing happened.
+fn what_matters_of_deployment(mut deployment: Deployment) -> Deployment {
+    deployment.metadata.managed_fields = None;
+    deployment.metadata.resource_version = None;
+    let status = deployment.status.iter_mut();
+    for condition in status.flat_map(|status| status.conditions.iter_mut().flatten()) {
+        condition.last_update_time = None;
+    }
+    deployment
+}

@@ -1,0 +1,149 @@
+//! Clients of API servers whose calls end within a limit.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::Config;
+use kube::client::{Body, Client, ClientBuilder, DynBody};
+use tower::{BoxError, Layer, Service};
+
+/// How long a connection to an API server may take to be made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client whose every call, watches apart, has its whole answer within `limit`, and that leaves trying again to its caller:
+/// the client's own retries would hold a reconcile for minutes, and would hide that an eviction is refused (429).
+///
+/// A watch has its first answer within `limit` too; from then on kube's watcher looks after it.
+pub fn build(mut config: Config, limit: Duration) -> Result<Client, kube::Error> {
+    config.connect_timeout = Some(CONNECT_LIMIT.min(limit));
+    config.write_timeout = Some(limit);
+    config.read_timeout = None;
+    config.default_retry = false;
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&LimitLayer { limit })
+        .build())
+}
+
+/// No whole answer came within the limit. What was asked may have been done all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", limit.as_secs_f32())]
+pub struct NoAnswer {
+    limit: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LimitLayer {
+    limit: Duration,
+}
+
+impl<S> Layer<S> for LimitLayer {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Limited {
+            inner,
+            limit: self.limit,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Limited<S> {
+    inner: S,
+    limit: Duration,
+}
+
+impl<S> Service<Request<Body>> for Limited<S>
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError> + Send,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Box<DynBody>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let limit = self.limit;
+        let watch = is_watch(request.uri().query());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let whole = async {
+                let response = answer.await?;
+                if watch {
+                    return Ok(response);
+                }
+                let (head, body) = response.into_parts();
+                let bytes = body.collect().await?.to_bytes();
+                let body: Box<DynBody> = Box::new(Body::from(bytes).map_err(BoxError::from));
+                Ok::<_, BoxError>(Response::from_parts(head, body))
+            };
+            tokio::time::timeout(limit, whole)
+                .await
+                .unwrap_or_else(|_| Err(NoAnswer { limit }.into()))
+        })
+    }
+}
+
+fn is_watch(query: Option<&str>) -> bool {
+    query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|part| matches!(part, "watch=true" | "watch=1"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::client::Body;
+
+    use super::*;
+    use crate::errors::api_message;
+
+    /// A server that never answers.
+    fn silent(limit: Duration) -> Client {
+        let service = tower::service_fn(|_: Request<Body>| {
+            futures::future::pending::<Result<Response<Box<DynBody>>, BoxError>>().boxed()
+        });
+        Client::new(LimitLayer { limit }.layer(service), "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_never_answered_ends_and_says_so() {
+        let api = Api::<ConfigMap>::default_namespaced(silent(Duration::from_secs(10)));
+        let error = api.get("x").await.unwrap_err();
+        assert!(api_message(&error).contains("no answer within 10 s"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_ends_the_call_too() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let body = http_body_util::StreamBody::new(futures::stream::pending::<
+                Result<http_body_util::combinators::Frame, BoxError>,
+            >());
+            let body: Box<DynBody> = Box::new(body);
+            Ok::<_, BoxError>(Response::new(body))
+        });
+        let client = Client::new(
+            LimitLayer {
+                limit: Duration::from_secs(10),
+            }
+            .layer(service),
+            "default",
+        );
+        let error = Api::<ConfigMap>::default_namespaced(client)
+            .get("x")
+            .await
+            .unwrap_err();
+        assert!(api_message(&error).contains("no answer within 10 s"), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Keeps one backend for each host, and forwards what happens on them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use futures::future::{AbortHandle, abortable};
+use futures::stream::BoxStream;
+use kube::ResourceExt;
+use seedbed_crds::{HypervisorHost, LibvirtHost};
+use seedbed_hypervisor::{EventKind, HostEvent, Hypervisor};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::{HostTrigger, Hosts};
+use crate::context::Tasks;
+use crate::triggers::Triggers;
+
+/// Makes the backend of a host.
+type Open = Box<dyn Fn(&HypervisorHost) -> Arc<dyn Hypervisor> + Send + Sync>;
+
+/// One backend for each host, made when it is first asked for.
+pub struct HostKeeper {
+    open: Open,
+    tasks: Arc<dyn Tasks>,
+    kept: Mutex<HashMap<String, Kept>>,
+    triggers: Triggers<HostTrigger>,
+}
+
+struct Kept {
+    spec: LibvirtHost,
+    hypervisor: Arc<dyn Hypervisor>,
+    forwarder: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.forwarder.abort();
+    }
+}
+
+impl HostKeeper {
+    /// Keeps what `open` makes.
+    pub fn new(
+        tasks: Arc<dyn Tasks>,
+        open: impl Fn(&HypervisorHost) -> Arc<dyn Hypervisor> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: Box::new(open),
+            tasks,
+            kept: Mutex::default(),
+            triggers: Triggers::default(),
+        }
+    }
+
+    fn keep(&self, host: &HypervisorHost) -> Kept {
+        let hypervisor = (self.open)(host);
+        let (forwarding, forwarder) = abortable(forward(
+            host.name_any(),
+            hypervisor.events(),
+            self.triggers.clone(),
+        ));
+        self.tasks.spawn(
+            "host-events",
+            Box::pin(async move {
+                // Aborted when the backend is let go of: nothing is left to forward then.
+                let _ = forwarding.await;
+            }),
+        );
+        Kept {
+            spec: host.spec.libvirt.clone(),
+            hypervisor,
+            forwarder,
+        }
+    }
+}
+
+impl Hosts for HostKeeper {
+    fn hypervisor(&self, host: &HypervisorHost) -> Arc<dyn Hypervisor> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = host.name_any();
+        match kept.get(&name) {
+            Some(known) if known.spec == host.spec.libvirt => known.hypervisor.clone(),
+            _ => {
+                let new = self.keep(host);
+                let hypervisor = new.hypervisor.clone();
+                kept.insert(name, new);
+                hypervisor
+            }
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+    }
+
+    fn triggers(&self) -> BoxStream<'static, HostTrigger> {
+        self.triggers.stream().boxed()
+    }
+}
+
+/// Passes the events of one host on until its backend is gone. Where some were lost, the whole host is to be looked at again.
+async fn forward(host: String, mut events: broadcast::Receiver<HostEvent>, triggers: Triggers<HostTrigger>) {
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => HostEvent {
+                domain: None,
+                kind: EventKind::HostConnected,
+            },
+            Err(RecvError::Closed) => return,
+        };
+        triggers.send(HostTrigger {
+            host: host.clone(),
+            domain: event.domain,
+            kind: event.kind,
+        });
+    }
+}

@@ -1,0 +1,150 @@
+//! The files of a release, as bytes to upload: `file://` on the operator's machine, `http://` and `https://`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbed_hypervisor::ByteSource;
+use ureq::Agent;
+
+/// How long the connection to a server, and then its first answer, may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a server may send nothing in the middle of a file.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A url that the operator cannot read files from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "url {url}: {found}, expected file:///path, http://… or https://…; change the url in the KubernetesRelease"
+)]
+pub struct UnusableUrl {
+    url: String,
+    found: String,
+}
+
+/// The source that the url names. Nothing is opened yet.
+pub fn of(url: &str) -> Result<Arc<dyn ByteSource>, UnusableUrl> {
+    let unusable = |found: &str| UnusableUrl {
+        url: url.to_owned(),
+        found: found.to_owned(),
+    };
+    match url.split_once("://") {
+        Some(("file", rest)) if rest.starts_with('/') => {
+            let path =
+                decode(rest).ok_or_else(|| unusable("found a % that no two hexadecimal digits follow"))?;
+            Ok(Arc::new(LocalFile {
+                url: url.to_owned(),
+                path,
+            }))
+        }
+        Some(("file", _)) => Err(unusable("found a file on another machine")),
+        Some(("http" | "https", _)) => Ok(Arc::new(Download::new(url))),
+        Some((scheme, _)) => Err(unusable(&format!("found the scheme {scheme}"))),
+        None => Err(unusable("found no scheme")),
+    }
+}
+
+/// A file of the operator's own machine.
+#[derive(Debug)]
+struct LocalFile {
+    url: String,
+    path: PathBuf,
+}
+
+impl ByteSource for LocalFile {
+    fn open(&self) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        let told = |error: io::Error| {
+            let message = format!(
+                "{}: {error}; the file has to be there and readable on the machine (or in the container) that the operator runs in",
+                self.url
+            );
+            io::Error::new(error.kind(), message)
+        };
+        let file = File::open(&self.path).map_err(told)?;
+        let metadata = file.metadata().map_err(told)?;
+        if !metadata.is_file() {
+            return Err(told(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            )));
+        }
+        Ok((Box::new(file), metadata.len()))
+    }
+
+    fn describe(&self) -> String {
+        self.url.clone()
+    }
+}
+
+/// A file behind HTTP.
+#[derive(Debug)]
+struct Download {
+    url: String,
+    agent: Agent,
+}
+
+impl Download {
+    fn new(url: &str) -> Self {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(ANSWER_LIMIT))
+            .timeout_recv_response(Some(ANSWER_LIMIT))
+            .timeout_per_read(Some(SILENCE_LIMIT))
+            .http_status_as_error(false)
+            .user_agent(concat!("seedbed-operator/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self {
+            url: url.to_owned(),
+            agent: config.new_agent(),
+        }
+    }
+}
+
+impl ByteSource for Download {
+    fn open(&self) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        let response = self.agent.get(&self.url).call().map_err(|error| {
+            io::Error::other(format!(
+                "{}: {error}; see that the operator's machine reaches the server",
+                self.url
+            ))
+        })?;
+        let status = response.status();
+        if status.as_u16() != 200 {
+            return Err(io::Error::other(format!(
+                "{}: the server answered {status}, expected 200 OK; see that the file is there, or change the url",
+                self.url
+            )));
+        }
+        let body = response.into_body();
+        let length = body.content_length().ok_or_else(|| {
+            io::Error::other(format!(
+                "{}: the server does not say how long the file is (no Content-Length), and the host has to know; serve it as a plain file",
+                self.url
+            ))
+        })?;
+        Ok((Box::new(body.into_reader()), length))
+    }
+
+    fn describe(&self) -> String {
+        self.url.clone()
+    }
+}
+
+/// The path with its percent-encoded bytes decoded; none where a `%` is not followed by two hexadecimal digits.
+fn decode(path: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            decoded.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            decoded.push(byte);
+        }
+    }
+    Some(PathBuf::from(std::ffi::OsString::from_vec(decoded)))
+}
