@@ -84,7 +84,7 @@ open_cache() {
 }
 
 # remove_tree FOLDER: removes it, with root's help for what root made in it.
-remove_tree() { rm -rf "$1" 2>/dev/null || as_root rm -rf "$1"; }
+remove_tree() { rm -rf --one-file-system "$1" 2>/dev/null || as_root rm -rf --one-file-system "$1"; }
 
 # sweep_unfinished: removes what interrupted builds left: folders whose lock nobody holds.
 sweep_unfinished() {
@@ -100,7 +100,8 @@ sweep_unfinished() {
 }
 
 # cached LABEL INPUTS BUILDER [ARG...]: prints the path of the entry that INPUTS (a text: all that decides the content) name.
-# Where it is missing, `BUILDER ENTRY SCRATCH ARG...` fills the folder ENTRY; SCRATCH is for its temporary files.
+# Where it is missing, `BUILDER ENTRY SCRATCH ARG...` fills the folder ENTRY; SCRATCH is for its temporary files, and the
+# variable `final` says where ENTRY will be.
 cached() {
   local label=$1 inputs=$2 key entry
   shift 2
@@ -115,25 +116,26 @@ cached() {
 
 # build_entry NAME BUILDER [ARG...]: the slow half of `cached`, in a shell of its own so that the locks end with it.
 build_entry() (
-  name=$1
+  entry_name=$1
   builder=$2
+  final=$cache/$entry_name
   shift 2
   # Shared with other builds; hack/clean-cache takes it alone.
   exec {users}<"$cache/$cache_marker"
   flock --shared "$users"
   sweep_unfinished
-  exec {lock}>"$cache/locks/$name"
+  exec {lock}>"$cache/locks/$entry_name"
   if ! flock --nonblock "$lock"; then
-    progress "$name: waiting for the process that builds it now"
+    progress "$entry_name: waiting for the process that builds it now"
     flock "$lock"
   fi
-  if [ -d "$cache/$name" ]; then exit 0; fi
-  work=$(mktemp -d "$cache/unfinished/$name.XXXXXX")
-  trap 'remove_tree "$work"; [ -d "$cache/$name" ] || printf "%s was not built\n" "$name" >&2' EXIT
-  chmod 755 "$work"
-  mkdir "$work/entry" "$work/scratch"
-  "$builder" "$work/entry" "$work/scratch" "$@"
+  if [ -d "$final" ]; then exit 0; fi
+  entry_work=$(mktemp -d "$cache/unfinished/$entry_name.XXXXXX")
+  trap 'remove_tree "$entry_work"; [ -d "$final" ] || printf "%s was not built\n" "$entry_name" >&2' EXIT
+  chmod 755 "$entry_work"
+  mkdir "$entry_work/entry" "$entry_work/scratch"
+  "$builder" "$entry_work/entry" "$entry_work/scratch" "$@"
   # The name must not reach the disk before the content does.
-  sync --file-system "$work/entry"
-  mv -T "$work/entry" "$cache/$name"
+  sync --file-system "$entry_work/entry"
+  mv -T "$entry_work/entry" "$final"
 )
