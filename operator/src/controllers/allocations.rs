@@ -1,0 +1,142 @@
+//! A cluster's allocations in their ConfigMap, written with the version that was read.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use seedbed_crds::DevCluster;
+use seedbed_planner::allocation::{self, Allocations};
+use seedbed_planner::names::HOST_LABEL;
+
+use super::owned;
+
+/// Why allocations could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum AllocationsError {
+    /// The API server did not do it.
+    #[error("ConfigMap {name}: {source}")]
+    Api {
+        /// The ConfigMap.
+        name: String,
+        /// Its words.
+        #[source]
+        source: kube::Error,
+    },
+    /// What it holds cannot be read.
+    #[error("ConfigMap {name}: key {} cannot be read: {message}; restore it from a backup: it says which addresses the machines have", allocation::KEY)]
+    Broken {
+        /// The ConfigMap.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl AllocationsError {
+    /// True where somebody else wrote meanwhile: read again.
+    pub fn conflict(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
+    }
+}
+
+/// Allocations as they were read, to be written back with the same version.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    object: ConfigMap,
+    /// The allocations.
+    pub allocations: Allocations,
+}
+
+/// The cluster's allocations; none where nothing was written down yet, or what is there is another cluster's of the same name.
+pub async fn load(client: &Client, cluster: &DevCluster) -> Result<Option<Stored>, AllocationsError> {
+    let name = allocation::config_map(&owned::name(cluster));
+    let found = api(client, cluster)
+        .get_opt(&name)
+        .await
+        .map_err(|source| AllocationsError::Api { name: name.clone(), source })?;
+    let Some(object) = found else { return Ok(None) };
+    let allocations = parse(&object)?;
+    Ok(Some(Stored { object, allocations }))
+}
+
+/// Writes the first allocations of a cluster.
+pub async fn create(client: &Client, cluster: &DevCluster, allocations: &Allocations) -> Result<(), AllocationsError> {
+    let name = allocation::config_map(&owned::name(cluster));
+    let mut labels = owned::labels(&owned::name(cluster));
+    labels.insert(HOST_LABEL.to_owned(), cluster.spec.host_ref.name.clone());
+    let object = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: cluster.metadata.namespace.clone(),
+            labels: Some(labels),
+            owner_references: owned::owner_reference(cluster).map(|o| vec![o]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data(&name, allocations)?),
+        ..ConfigMap::default()
+    };
+    api(client, cluster)
+        .create(&PostParams::default(), &object)
+        .await
+        .map_err(|source| AllocationsError::Api { name, source })?;
+    Ok(())
+}
+
+/// Writes changed allocations over those that were read; a conflict where somebody else wrote meanwhile.
+pub async fn replace(
+    client: &Client,
+    cluster: &DevCluster,
+    stored: &Stored,
+    allocations: &Allocations,
+) -> Result<(), AllocationsError> {
+    let name = stored.object.name_any();
+    let mut object = stored.object.clone();
+    object.data = Some(data(&name, allocations)?);
+    api(client, cluster)
+        .replace(&name, &PostParams::default(), &object)
+        .await
+        .map_err(|source| AllocationsError::Api { name, source })?;
+    Ok(())
+}
+
+/// Deletes the cluster's allocations. Gone already is no error.
+pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), AllocationsError> {
+    let name = allocation::config_map(&owned::name(cluster));
+    match api(client, cluster).delete(&name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(AllocationsError::Api { name, source }),
+    }
+}
+
+/// The node ranges of all clusters on that host.
+pub async fn ranges_on_host(client: &Client, host: &str) -> Result<Vec<Ipv4Net>, AllocationsError> {
+    let selector = ListParams::default().labels(&format!("{HOST_LABEL}={host}"));
+    let all = Api::<ConfigMap>::all(client.clone())
+        .list(&selector)
+        .await
+        .map_err(|source| AllocationsError::Api { name: format!("of host {host}"), source })?;
+    all.iter().map(|object| parse(object).map(|a| a.node_cidr)).collect()
+}
+
+fn api(client: &Client, cluster: &DevCluster) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), &owned::namespace(cluster))
+}
+
+fn parse(object: &ConfigMap) -> Result<Allocations, AllocationsError> {
+    let broken = |message: String| AllocationsError::Broken { name: object.name_any(), message };
+    let text = object
+        .data
+        .as_ref()
+        .and_then(|d| d.get(allocation::KEY))
+        .ok_or_else(|| broken("the key is not there".to_owned()))?;
+    serde_json::from_str(text).map_err(|e| broken(e.to_string()))
+}
+
+fn data(name: &str, allocations: &Allocations) -> Result<BTreeMap<String, String>, AllocationsError> {
+    let text = serde_json::to_string_pretty(allocations)
+        .map_err(|e| AllocationsError::Broken { name: name.to_owned(), message: e.to_string() })?;
+    Ok(BTreeMap::from([(allocation::KEY.to_owned(), text)]))
+}

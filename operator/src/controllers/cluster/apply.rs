@@ -1,0 +1,183 @@
+//! Carries out one effect on a cluster. Each can be carried out again: what is done already is left as it is.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use seedbed_crds::{DeletionPolicy, DevMachine, DevMachineSpec, LocalReference, MachineRole};
+use seedbed_hypervisor::NetworkSpec;
+use seedbed_planner::allocation::Allocations;
+use seedbed_planner::cluster::Effect;
+use seedbed_planner::{address, names, template};
+
+use super::observe::{self, Subject};
+use crate::controllers::world::World;
+use crate::controllers::{access, allocations, finalizer, owned, pki};
+use crate::errors::Error;
+
+/// Key of the kubeconfig in its Secret, as Cluster API has it.
+const KUBECONFIG_KEY: &str = "value";
+
+/// Carries the effect out.
+pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(), Error> {
+    let context = &world.context;
+    let cluster = &subject.cluster;
+    match effect {
+        Effect::Allocate => allocate(subject, world).await,
+        Effect::CreatePki => pki::create(&context.client, cluster, context.clock.now().as_second())
+            .await
+            .map_err(|e| Error::step("keys", e)),
+        Effect::EnsureNetwork => ensure_network(subject).await,
+        Effect::CreateControlPlane => create_control_plane(subject, world).await,
+        Effect::ReplaceControlPlane => {
+            let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
+            delete_machines(&machines, world).await
+        }
+        Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
+        Effect::DeleteMachines => {
+            let machines: Vec<&DevMachine> =
+                subject.machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()).collect();
+            delete_machines(&machines, world).await
+        }
+        Effect::DeleteNetwork => match &subject.host {
+            Some((_, hypervisor)) => Ok(hypervisor.delete_network(&subject.network(), &subject.owner()).await?),
+            None => Ok(()),
+        },
+        Effect::DeleteSecrets => delete_secrets(subject, world).await,
+        Effect::RemoveFinalizer => {
+            context.children.forget(&access::key(cluster));
+            world.accesses.forget(&owned::uid(cluster));
+            world.policies.forget(cluster);
+            finalizer::remove(&context.client, cluster).await
+        }
+    }
+}
+
+/// Chooses a range that nothing on the host uses and writes it down. Clusters are allotted one after another: two that looked at
+/// the same time would choose the same range.
+async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
+    let _one_at_a_time = world.allotting.lock().await;
+    let Some((host, _)) = &subject.host else { return Ok(()) };
+    let wanted = subject.cluster.spec.network.node_cidr.as_deref().and_then(|text| text.parse::<Ipv4Net>().ok());
+    let node_cidr = match wanted {
+        Some(range) => range,
+        None => {
+            let used = observe::used_ranges(subject, world).await?;
+            let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
+                Error::step("allocation", format!("nodeAddressRange of HypervisorHost {}: found {:?}, expected an IPv4 range", host.name_any(), host.spec.node_address_range))
+            })?;
+            address::free_range(&pool, &used).ok_or_else(|| {
+                Error::step("allocation", format!("no /{} of host {}'s nodeAddressRange {pool} is free: delete clusters, or give the HypervisorHost a wider range", address::NODE_MASK, host.name_any()))
+            })?
+        }
+    };
+    let allocations =
+        Allocations { node_cidr, bridge: names::bridge(&owned::uid(&subject.cluster)), machines: BTreeMap::new() };
+    allocations::create(&world.context.client, &subject.cluster, &allocations)
+        .await
+        .map_err(|e| Error::step("allocation", e))
+}
+
+async fn ensure_network(subject: &Subject) -> Result<(), Error> {
+    let (Some((_, hypervisor)), Some(stored)) = (&subject.host, &subject.stored) else { return Ok(()) };
+    let spec = NetworkSpec {
+        name: subject.network(),
+        bridge: stored.allocations.bridge.clone(),
+        cidr: stored.allocations.node_cidr,
+        dns_domain: names::dns_zone(&owned::namespace(&subject.cluster), &owned::name(&subject.cluster)),
+        owner: subject.owner(),
+    };
+    Ok(hypervisor.ensure_network(&spec).await?)
+}
+
+async fn create_control_plane(subject: &Subject, world: &World) -> Result<(), Error> {
+    let cluster = &subject.cluster;
+    let name = names::control_plane(&owned::name(cluster), 0);
+    let mut labels = owned::labels(&owned::name(cluster));
+    labels.insert(names::ROLE_LABEL.to_owned(), names::role_label(MachineRole::ControlPlane).to_owned());
+    let spec = DevMachineSpec {
+        cluster_ref: LocalReference { name: owned::name(cluster) },
+        pool_ref: None,
+        host_ref: cluster.spec.host_ref.clone(),
+        role: MachineRole::ControlPlane,
+        version: cluster.spec.version.clone(),
+        machine: cluster.spec.control_plane.machine.clone(),
+        template_hash: template::control_plane_hash(&cluster.spec),
+    };
+    let mut machine = DevMachine::new(&name, spec);
+    machine.metadata = ObjectMeta {
+        namespace: cluster.metadata.namespace.clone(),
+        labels: Some(labels),
+        finalizers: Some(vec![names::FINALIZER.to_owned()]),
+        owner_references: owned::owner_reference(cluster).map(|o| vec![o]),
+        ..machine.metadata
+    };
+    let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(cluster));
+    match api.create(&PostParams::default(), &machine).await {
+        Ok(_) => Ok(()),
+        // It is there already and the cache does not know yet; if it is another cluster's, the next look tells.
+        Err(error) => Err(Error::api(format!("DevMachine {name}: create"), error)),
+    }
+}
+
+async fn delete_machines(machines: &[&DevMachine], world: &World) -> Result<(), Error> {
+    for machine in machines {
+        let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(*machine));
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: machine.uid(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match api.delete(&machine.name_any(), &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(Error::api(format!("DevMachine {}: delete", machine.name_any()), error)),
+        }
+    }
+    Ok(())
+}
+
+async fn write_kubeconfig(subject: &Subject, world: &World) -> Result<(), Error> {
+    let context = &world.context;
+    let cluster = &subject.cluster;
+    let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
+    let keys = pki::load(&context.client, &namespace, &name).await.map_err(|e| Error::step("keys", e))?;
+    let (Some(keys), Some(address)) = (keys, access::api_server(&name, subject.stored.as_ref())) else {
+        return Ok(());
+    };
+    let text = access::kubeconfig(context, cluster, &keys.ca, address)?;
+    let data = BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]);
+    let secret = pki::secret(cluster, pki::kubeconfig_secret(&name), data);
+    let api = Api::<Secret>::namespaced(context.client.clone(), &namespace);
+    let operation = || format!("Secret {namespace}/{name}-kubeconfig: write");
+    match api.create(&PostParams::default(), &secret).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            // One for another address is there: it is written over as a whole.
+            api.replace(&secret.name_any(), &PostParams::default(), &secret)
+                .await
+                .map(drop)
+                .map_err(|e| Error::api(operation(), e))
+        }
+        Err(error) => Err(Error::api(operation(), error)),
+    }
+}
+
+/// Removes what the operator wrote for the cluster. What is retained keeps its keys: without them nobody could use it any more.
+async fn delete_secrets(subject: &Subject, world: &World) -> Result<(), Error> {
+    let client = &world.context.client;
+    let cluster = &subject.cluster;
+    if cluster.spec.deletion_policy == DeletionPolicy::Delete {
+        let api = Api::<Secret>::namespaced(client.clone(), &owned::namespace(cluster));
+        for name in pki::secret_names(&owned::name(cluster)) {
+            match api.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(Error::api(format!("Secret {name}: delete"), error)),
+            }
+        }
+    }
+    allocations::delete(client, cluster).await.map_err(|e| Error::step("allocation", e))
+}

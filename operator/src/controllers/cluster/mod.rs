@@ -1,0 +1,108 @@
+//! `DevCluster`: network, keys, control plane, and the summary of everything that belongs to it.
+
+mod apply;
+mod observe;
+mod policies;
+mod status;
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use seedbed_crds::{DeletionPolicy, DevCluster};
+use seedbed_planner::cluster::{self, Decision};
+
+use super::world::World;
+use super::{finalizer, owned, transitions};
+use crate::context::jittered;
+use crate::errors::Error;
+use crate::events::EventType;
+use crate::status::{describe, write_status};
+use observe::Subject;
+
+/// How soon to look again where nothing is expected.
+const LATER: Duration = Duration::from_secs(60);
+/// How soon to look again where something outside is in the way.
+const BLOCKED: Duration = Duration::from_secs(10);
+
+/// One pass over a cluster: look, decide, do at most one thing, say what is so.
+pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let api = Api::<DevCluster>::namespaced(context.client.clone(), &owned::namespace(cached));
+    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let Some(cluster) = found.filter(|c| c.uid() == cached.uid()) else {
+        context.metrics.cluster_gone(&owned::namespace(cached), &cached.name_any());
+        return Ok(Action::await_change());
+    };
+    context.metrics.cluster(&cluster);
+    let going = cluster.metadata.deletion_timestamp.is_some();
+    if going && !finalizer::is_set(&cluster) {
+        return Ok(Action::await_change());
+    }
+    if !going && !finalizer::is_set(&cluster) {
+        finalizer::add(&context.client, &cluster).await?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let subject = observe::subject(cluster, world).await?;
+    if going { leave(&api, &subject, world).await } else { advance(&api, &subject, world).await }
+}
+
+async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let seen = observe::present(subject, world).await?;
+    let decision = cluster::advance(&seen);
+    if let Decision::Do(effect) = &decision {
+        tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
+        let result = apply::apply(*effect, subject, world).await;
+        if let Err(error) = &result {
+            transitions::failed(context, &subject.cluster, effect.describe(), error).await;
+        }
+        result?;
+    }
+    let pools = world.pools_of_cluster(&subject.cluster);
+    let pass = status::Pass { subject, seen: &seen, decision: &decision, pools: &pools };
+    let status = status::build(&pass, context.clock.now());
+    if let Some(written) = write_status(api, &subject.cluster, status).await? {
+        let old = subject.cluster.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        transitions::publish(context, &written, old, new).await;
+        context.metrics.cluster(&written);
+    }
+    policies::warn(subject, world).await;
+    Ok(Action::requeue(match decision {
+        Decision::Do(_) => Duration::ZERO,
+        Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
+        Decision::Settled => jittered(&*context.random, LATER),
+    }))
+}
+
+async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let seen = observe::leaving(subject, world).await?;
+    let decision = cluster::leave(&seen);
+    let message = match &decision {
+        Decision::Do(cluster::Effect::RemoveFinalizer) => {
+            if subject.cluster.spec.deletion_policy == DeletionPolicy::Retain {
+                let note = "its virtual machines, volumes and network stay on the host and are no longer looked after; its Secrets stay too";
+                context.events.publish(&subject.cluster, EventType::Normal, "Retained", "Delete", note).await;
+            }
+            apply::apply(cluster::Effect::RemoveFinalizer, subject, world).await?;
+            context.metrics.cluster_gone(&owned::namespace(&subject.cluster), &subject.cluster.name_any());
+            return Ok(Action::await_change());
+        }
+        Decision::Do(effect) => effect.describe().to_owned(),
+        Decision::Blocked(_, message) | Decision::Stalled(_, message) => message.clone(),
+        Decision::Settled => "nothing is left to do".to_owned(),
+    };
+    let written = write_status(api, &subject.cluster, status::leaving(subject, &message, context.clock.now())).await?;
+    if let Decision::Do(effect) = &decision {
+        tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
+        let result = apply::apply(*effect, subject, world).await;
+        if let Err(error) = &result {
+            transitions::failed(context, written.as_ref().unwrap_or(&subject.cluster), effect.describe(), error).await;
+        }
+        result?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    Ok(Action::requeue(jittered(&*context.random, BLOCKED)))
+}

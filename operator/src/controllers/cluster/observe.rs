@@ -1,0 +1,266 @@
+//! Looks at everything that decides what is done with a cluster as a whole.
+
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+use seedbed_crds::reasons::Reason;
+use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, HypervisorHost, MachineRole};
+use seedbed_hypervisor::{Hypervisor, Owner};
+use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
+use seedbed_planner::{Observed, address, names, template};
+
+use crate::child::ChildView;
+use crate::controllers::allocations::{self, Stored};
+use crate::controllers::world::World;
+use crate::controllers::{access, owned, pki, profile};
+use crate::errors::Error;
+use crate::render::ClusterPlan;
+
+/// A cluster with all that it refers to.
+pub struct Subject {
+    /// The cluster, as the API server has it.
+    pub cluster: DevCluster,
+    /// Its host's object; none where there is none of that name.
+    pub host: Option<(HypervisorHost, Arc<dyn Hypervisor>)>,
+    /// Its allocations.
+    pub stored: Option<Stored>,
+    /// Its plan; none without a host, or where the spec cannot be read.
+    pub plan: Option<ClusterPlan>,
+    /// Its machines.
+    pub machines: Vec<DevMachine>,
+    /// What its own API says.
+    pub view: ChildView,
+}
+
+impl Subject {
+    /// Name of its network on the host.
+    pub fn network(&self) -> String {
+        names::network(&owned::namespace(&self.cluster), &owned::name(&self.cluster))
+    }
+
+    /// Whose the network has to be.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            namespace: owned::namespace(&self.cluster),
+            cluster: owned::name(&self.cluster),
+            cluster_uid: owned::uid(&self.cluster),
+            machine: None,
+            machine_uid: None,
+        }
+    }
+
+    /// Its control plane's machine.
+    pub fn control_plane(&self) -> Option<&DevMachine> {
+        self.machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane)
+    }
+}
+
+/// Reads everything that the cluster refers to.
+pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Error> {
+    let context = &world.context;
+    let host = world.host(&cluster.spec.host_ref.name).map(|host| {
+        let hypervisor = context.hosts.hypervisor(&host);
+        (host, hypervisor)
+    });
+    let stored = allocations::load(&context.client, &cluster).await.map_err(|e| Error::step("allocation", e))?;
+    let plan = host.as_ref().and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(host)).ok());
+    let machines = world.machines_of_cluster(&cluster);
+    let view = match access::child(context, &world.accesses, &cluster, stored.as_ref()).await {
+        Ok(Some(child)) => child.view(),
+        Ok(None) => ChildView::unknown("the address of its API server is not known yet"),
+        Err(error) => ChildView::unknown(&error.to_string()),
+    };
+    Ok(Subject { cluster, host, stored, plan, machines, view })
+}
+
+/// Looks at a cluster that should exist.
+pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
+    let (namespace, name) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
+    let client = &world.context.client;
+    let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
+    let api_server = access::api_server(&name, subject.stored.as_ref());
+    let kubeconfig = Api::<Secret>::namespaced(client.clone(), &namespace)
+        .get_opt(&pki::kubeconfig_secret(&name))
+        .await
+        .map_err(|e| Error::api(format!("Secret {namespace}/{name}-kubeconfig: get"), e))?;
+    let hash = template::control_plane_hash(&subject.cluster.spec);
+    Ok(Seen {
+        paused: subject.cluster.spec.paused,
+        spec: check(subject, world).await?,
+        host: match &subject.host {
+            None => Observed::Unknown("its HypervisorHost does not exist".to_owned()),
+            Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
+        },
+        allocated: subject.stored.is_some(),
+        pki: pki::load(client, &namespace, &name).await.map_err(|e| Error::step("keys", e))?.is_some(),
+        network: network(subject).await,
+        kubeconfig: kubeconfig.is_some_and(|secret| speaks_of(&secret, api_server)),
+        initialized,
+        control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
+            up_to_date: m.spec.template_hash == hash,
+            deleting: m.metadata.deletion_timestamp.is_some(),
+        }),
+        endpoint_known: api_server.is_some(),
+    })
+}
+
+/// Whether the kubeconfig is for the API server at that address.
+fn speaks_of(secret: &Secret, api_server: Option<std::net::Ipv4Addr>) -> bool {
+    let Some(address) = api_server else { return false };
+    let url = ClusterPlan::endpoint(address).url();
+    secret
+        .data
+        .as_ref()
+        .and_then(|d| d.get("value"))
+        .is_some_and(|value| String::from_utf8_lossy(&value.0).contains(&url))
+}
+
+async fn network(subject: &Subject) -> Observed<NetworkState> {
+    let Some((_, hypervisor)) = &subject.host else {
+        return Observed::Unknown("its HypervisorHost does not exist".to_owned());
+    };
+    let uid = owned::uid(&subject.cluster);
+    Observed::from(hypervisor.network(&subject.network()).await).map(|found| match found {
+        None => NetworkState::Missing,
+        Some(network) => match &network.owner {
+            Some(owner) if owner.cluster_uid == uid && network.active => NetworkState::Active,
+            Some(owner) if owner.cluster_uid == uid => NetworkState::Missing,
+            Some(owner) => NetworkState::Foreign(format!(
+                "its metadata names cluster {}/{} with UID {}, expected {uid}",
+                owner.namespace, owner.cluster, owner.cluster_uid
+            )),
+            None => NetworkState::Foreign("it has no metadata of Seedbed's".to_owned()),
+        },
+    })
+}
+
+/// What the schema cannot check.
+async fn check(subject: &Subject, world: &World) -> Result<Result<(), Problem>, Error> {
+    let spec = &subject.cluster.spec;
+    let problem = |reason, message: String| Ok(Err(Problem { reason, message }));
+    let Some((host, _)) = &subject.host else {
+        let message = format!("spec.hostRef: no HypervisorHost named {} exists: create it, or name another", spec.host_ref.name);
+        return problem(Reason::HostNotFound, message);
+    };
+    if world.release(&spec.version).is_none() {
+        let known = world.versions().join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        let message = format!("spec.version: no KubernetesRelease named {} exists; those that do: {known}", spec.version);
+        return problem(Reason::ReleaseNotFound, message);
+    }
+    let checked = ClusterPlan::new(&subject.cluster, profile::of(host)).and_then(|plan| plan.check().map(|()| plan));
+    let plan = match checked {
+        Ok(plan) => plan,
+        Err(error) => return problem(Reason::InvalidPatch, error.to_string()),
+    };
+    if let Some(message) = ranges(subject, host, &plan, world).await? {
+        return problem(Reason::CIDRInUse, message);
+    }
+    for file in &spec.files {
+        let Some(from) = &file.content_from else { continue };
+        if let Some(message) = missing_content(&subject.cluster, &file.path, from, world).await? {
+            return problem(Reason::SecretNotFound, message);
+        }
+    }
+    Ok(Ok(()))
+}
+
+async fn missing_content(
+    cluster: &DevCluster,
+    path: &str,
+    from: &seedbed_crds::SecretKeyReference,
+    world: &World,
+) -> Result<Option<String>, Error> {
+    let namespace = owned::namespace(cluster);
+    let found = Api::<Secret>::namespaced(world.context.client.clone(), &namespace)
+        .get_opt(&from.name)
+        .await
+        .map_err(|e| Error::api(format!("Secret {namespace}/{}: get", from.name), e))?;
+    Ok(match found {
+        None => Some(format!("spec.files: {path} takes its content from Secret {}, which does not exist in this namespace", from.name)),
+        Some(secret) if !secret.data.as_ref().is_some_and(|d| d.contains_key(&from.key)) => {
+            Some(format!("spec.files: {path} takes its content from key {} of Secret {}, which has no such key", from.key, from.name))
+        }
+        Some(_) => None,
+    })
+}
+
+/// What is wrong with the ranges beside what the schema checks: they meet those of the host.
+async fn ranges(
+    subject: &Subject,
+    host: &HypervisorHost,
+    plan: &ClusterPlan,
+    world: &World,
+) -> Result<Option<String>, Error> {
+    let network = &subject.cluster.spec.network;
+    let parsed = |text: &str| text.parse::<Ipv4Net>().ok();
+    let Some(pool) = parsed(&host.spec.node_address_range) else { return Ok(None) };
+    if network.node_cidr.is_none() {
+        for (field, range) in [("podCIDR", Some(plan.pod_cidr)), ("serviceCIDR", parsed(&network.service_cidr))] {
+            if let Some(range) = range.filter(|r| address::overlap(r, &pool)) {
+                return Ok(Some(format!(
+                    "spec.network.{field} {range} overlaps the host's nodeAddressRange {pool}, from which the machines' addresses are taken: choose another range, or set network.nodeCIDR"
+                )));
+            }
+        }
+        return Ok(None);
+    }
+    let Some(wanted) = network.node_cidr.as_deref().and_then(parsed) else { return Ok(None) };
+    if subject.stored.as_ref().is_some_and(|s| s.allocations.node_cidr == wanted) {
+        return Ok(None);
+    }
+    let used = used_ranges(subject, world).await?;
+    Ok(used.iter().find(|u| address::overlap(u, &wanted)).map(|used| {
+        format!("spec.network.nodeCIDR {wanted} overlaps {used}, which is in use on host {}: choose another range, or leave nodeCIDR out to get a free one", host.name_any())
+    }))
+}
+
+/// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.
+pub async fn used_ranges(subject: &Subject, world: &World) -> Result<Vec<Ipv4Net>, Error> {
+    let Some((host, hypervisor)) = &subject.host else { return Ok(Vec::new()) };
+    let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
+        .await
+        .map_err(|e| Error::step("allocation", e))?;
+    let own = owned::uid(&subject.cluster);
+    let inventory = hypervisor.inventory().await?;
+    used.extend(
+        inventory
+            .networks
+            .iter()
+            .filter(|n| n.owner.as_ref().is_none_or(|o| o.cluster_uid != own))
+            .filter_map(|n| n.cidr),
+    );
+    used.extend(subject.plan.as_ref().map(|p| p.pod_cidr));
+    used.extend(subject.cluster.spec.network.service_cidr.parse::<Ipv4Net>().ok());
+    Ok(used)
+}
+
+/// Looks at a cluster that should go.
+pub async fn leaving(subject: &Subject, world: &World) -> Result<Leaving, Error> {
+    let uid = owned::uid(&subject.cluster);
+    let network = match &subject.host {
+        // Nothing can be left on a host that nobody knows: its object is gone, and with it the way there.
+        None => Observed::Known(false),
+        Some((_, hypervisor)) => Observed::from(hypervisor.network(&subject.network()).await)
+            .map(|found| found.is_some_and(|n| n.owner.is_some_and(|o| o.cluster_uid == uid))),
+    };
+    let client = &world.context.client;
+    let api = Api::<Secret>::namespaced(client.clone(), &owned::namespace(&subject.cluster));
+    let mut secrets = subject.stored.is_some();
+    if subject.cluster.spec.deletion_policy == DeletionPolicy::Delete {
+        for name in pki::secret_names(&owned::name(&subject.cluster)) {
+            let found = api.get_metadata_opt(&name).await.map_err(|e| Error::api(format!("Secret {name}: get"), e))?;
+            secrets |= found.is_some();
+        }
+    }
+    Ok(Leaving {
+        paused: subject.cluster.spec.paused,
+        retain: subject.cluster.spec.deletion_policy == DeletionPolicy::Retain,
+        machines_staying: subject.machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()).count(),
+        machines: subject.machines.len(),
+        network,
+        secrets,
+    })
+}

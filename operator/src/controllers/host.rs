@@ -1,0 +1,237 @@
+//! `HypervisorHost`: whether it can be used, what it has to give, and what on it has lost its owner.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{
+    DevCluster, DevMachine, HostOrphan, HostResources, HypervisorHost, HypervisorHostStatus, OrphanPolicy, quantity,
+};
+use seedbed_hypervisor::{Fault, HostFacts, Hypervisor, Inventory, Owner, PowerState};
+use seedbed_planner::conditions::{self, Finding, Status, Summary};
+
+use super::world::World;
+use super::{owned, transitions};
+use crate::context::jittered;
+use crate::errors::Error;
+use crate::metrics::HostFigures;
+use crate::status::{describe, write_status};
+
+/// How soon to look again: nothing tells of a pool that fills up or of things made by hand.
+const LATER: Duration = Duration::from_secs(60);
+/// How soon to look again at a host that does not answer.
+const UNREACHABLE: Duration = Duration::from_secs(5);
+
+/// One pass over a host.
+pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let api = Api::<HypervisorHost>::all(context.client.clone());
+    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let Some(host) = found.filter(|h| h.metadata.deletion_timestamp.is_none()) else {
+        context.hosts.forget(&cached.name_any());
+        context.uploads.forget(&cached.name_any());
+        context.metrics.host_gone(&cached.name_any());
+        return Ok(Action::await_change());
+    };
+    let now = context.clock.now();
+    let hypervisor = context.hosts.hypervisor(&host);
+    let looked = look(hypervisor.as_ref()).await;
+    let owners = owners(world).await?;
+    let status = status(&host, &looked, &owners, world, now);
+    if let Ok((facts, inventory)) = &looked {
+        let figures = HostFigures {
+            memory_bytes: facts.memory_bytes,
+            memory_free_bytes: free(&host, facts, world),
+            machines: ours(inventory),
+            orphans: status.orphans.len(),
+        };
+        context.metrics.host(&host.name_any(), figures);
+    }
+    if let (Ok((_, inventory)), OrphanPolicy::Delete) = (&looked, host.spec.orphan_policy) {
+        remove_orphans(&host, &status.orphans, inventory, hypervisor.as_ref(), now).await?;
+    }
+    if let Some(written) = write_status(&api, &host, status).await? {
+        let old = host.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        transitions::publish(context, &written, old, new).await;
+    }
+    let wait = if looked.is_ok() { LATER } else { UNREACHABLE };
+    Ok(Action::requeue(jittered(&*context.random, wait)))
+}
+
+async fn look(hypervisor: &dyn Hypervisor) -> Result<(HostFacts, Inventory), Fault> {
+    Ok((hypervisor.host().await?, hypervisor.inventory().await?))
+}
+
+/// UIDs of everything that owns something on a host, as the API server has them now: what a lagging cache does not know yet
+/// would be taken for an orphan.
+async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
+    let client = &world.context.client;
+    let params = kube::api::ListParams::default();
+    let clusters = Api::<DevCluster>::all(client.clone())
+        .list_metadata(&params)
+        .await
+        .map_err(|e| Error::api("DevClusters: list", e))?;
+    let machines = Api::<DevMachine>::all(client.clone())
+        .list_metadata(&params)
+        .await
+        .map_err(|e| Error::api("DevMachines: list", e))?;
+    let uids = clusters.iter().map(owned::uid).chain(machines.iter().map(owned::uid));
+    Ok(uids.collect())
+}
+
+fn status(
+    host: &HypervisorHost,
+    looked: &Result<(HostFacts, Inventory), Fault>,
+    owners: &BTreeSet<String>,
+    world: &World,
+    now: Timestamp,
+) -> HypervisorHostStatus {
+    let old = host.status.clone().unwrap_or_default();
+    let generation = host.metadata.generation;
+    let (summary, reachable) = match looked {
+        Ok(_) => (Summary::Ready, Finding::new(condition::HOST_REACHABLE, true, Reason::HostReachable, "the host answers")),
+        Err(fault) => unreachable(fault),
+    };
+    let mut findings = summary.findings();
+    findings.push(reachable);
+    let base = HypervisorHostStatus {
+        observed_generation: generation,
+        conditions: conditions::merge(&old.conditions, findings, generation, now),
+        ..old.clone()
+    };
+    let Ok((facts, inventory)) = looked else { return base };
+    let orphans = orphans(inventory, owners, &old.orphans, now);
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    HypervisorHostStatus {
+        hypervisor_version: Some(format!("{}, {}", facts.hypervisor_version, facts.manager_version)),
+        resources: Some(resources(host, facts, world)),
+        machines: Some(count(ours(inventory))),
+        orphan_count: Some(count(orphans.len())),
+        orphans,
+        ..base
+    }
+}
+
+fn unreachable(fault: &Fault) -> (Summary, Finding) {
+    let message = fault.to_string();
+    let (reason, status) = match fault {
+        Fault::NotFound { .. } | Fault::Refused { .. } | Fault::Unsupported { .. } => {
+            (Reason::StoragePoolUnusable, Status::False)
+        }
+        _ => (Reason::HostUnreachable, Status::Unknown),
+    };
+    let summary = match status {
+        Status::False => Summary::Stalled(reason, message.clone()),
+        _ => Summary::Unknown(reason, message.clone()),
+    };
+    let reachable = match status {
+        Status::False => Finding::new(condition::HOST_REACHABLE, true, Reason::HostReachable, "the host answers"),
+        _ => Finding::new(condition::HOST_REACHABLE, Status::Unknown, reason, message),
+    };
+    (summary, reachable)
+}
+
+/// Memory that is neither reserved nor promised. It is counted from what was promised, not from what guests use at the moment:
+/// that changes all the time.
+fn free(host: &HypervisorHost, facts: &HostFacts, world: &World) -> u64 {
+    let promised: u64 = world
+        .all_machines()
+        .iter()
+        .filter(|m| m.spec.host_ref.name == host.name_any())
+        .filter_map(|m| quantity::bytes(&m.spec.machine.memory))
+        .sum();
+    let reserved = quantity::bytes(&host.spec.reserved_memory).unwrap_or(0);
+    facts.memory_bytes.saturating_sub(reserved).saturating_sub(promised)
+}
+
+fn ours(inventory: &Inventory) -> usize {
+    inventory.domains.iter().filter(|d| d.owner.is_some()).count()
+}
+
+fn resources(host: &HypervisorHost, facts: &HostFacts, world: &World) -> HostResources {
+    HostResources {
+        cpus: i32::try_from(facts.cpus).unwrap_or(i32::MAX),
+        memory: quantity::display(facts.memory_bytes),
+        memory_free: quantity::display(free(host, facts, world)),
+        disk: quantity::display(facts.pool_capacity_bytes),
+    }
+}
+
+/// What is ours by its metadata and has no owner, with the time since when it was seen so.
+fn orphans(
+    inventory: &Inventory,
+    owners: &BTreeSet<String>,
+    known: &[HostOrphan],
+    now: Timestamp,
+) -> Vec<HostOrphan> {
+    let orphan = |kind: &str, name: &str, uid: &str| HostOrphan {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        owner_uid: uid.to_owned(),
+        since: known
+            .iter()
+            .find(|k| k.kind == kind && k.name == name && k.owner_uid == uid)
+            .map_or(Time(now), |k| k.since.clone()),
+    };
+    let machines = inventory.domains.iter().filter_map(|d| {
+        let uid = d.owner.as_ref()?.machine_uid.as_deref()?;
+        (!owners.contains(uid)).then(|| orphan("Domain", &d.name, uid))
+    });
+    let networks = inventory.networks.iter().filter_map(|n| {
+        let uid = n.owner.as_ref()?.cluster_uid.as_str();
+        (!owners.contains(uid)).then(|| orphan("Network", &n.name, uid))
+    });
+    let mut all: Vec<HostOrphan> = machines.chain(networks).collect();
+    all.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    all
+}
+
+/// Removes orphans whose grace period is over. Domains come before networks in the list, as they have to on the host.
+async fn remove_orphans(
+    host: &HypervisorHost,
+    orphans: &[HostOrphan],
+    inventory: &Inventory,
+    hypervisor: &dyn Hypervisor,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let grace = SignedDuration::from_secs(host.spec.orphan_grace_period_seconds);
+    for orphan in orphans.iter().filter(|o| now.duration_since(o.since.0) >= grace) {
+        tracing::warn!(host = %host.name_any(), kind = orphan.kind, name = orphan.name, "removing an orphan");
+        match orphan.kind.as_str() {
+            "Domain" => {
+                let domain = inventory.domains.iter().find(|d| d.name == orphan.name);
+                let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else { continue };
+                remove_domain(&domain.name, domain.power, owner, hypervisor).await?;
+            }
+            _ => {
+                let network = inventory.networks.iter().find(|n| n.name == orphan.name);
+                let Some(owner) = network.and_then(|n| n.owner.as_ref()) else { continue };
+                hypervisor.delete_network(&orphan.name, owner).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn remove_domain(
+    name: &str,
+    power: PowerState,
+    owner: &Owner,
+    hypervisor: &dyn Hypervisor,
+) -> Result<(), Error> {
+    use seedbed_planner::names;
+    if power != PowerState::Off {
+        hypervisor.destroy_domain(name, owner).await?;
+    }
+    hypervisor.undefine_domain(name, owner).await?;
+    if let (Some(machine), Some(uid)) = (&owner.machine, &owner.machine_uid) {
+        hypervisor.delete_volume(&names::root_volume(&owner.namespace, machine, uid)).await?;
+        hypervisor.delete_volume(&names::cidata_volume(&owner.namespace, machine, uid)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! Carries out one effect on a machine. Each can be carried out again: what is done already is left as it is.
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineRole, quantity};
+use seedbed_guest::{GuestFile, Job};
+use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Reservation, VolumeFormat, VolumeSpec};
+use seedbed_kubeadm::token::BootstrapToken;
+use seedbed_planner::machine::Effect;
+use seedbed_planner::names;
+use sha2::{Digest, Sha256};
+
+use super::observe::{Facts, Subject};
+use crate::controllers::world::World;
+use crate::child::{ChildApi, Eviction};
+use crate::controllers::{access, allocations, finalizer, owned, pki, releases};
+use crate::errors::Error;
+use crate::render::{FileContents, MachinePlan, TOKEN_TTL_SECONDS};
+use crate::controllers::bytes::Bytes;
+
+/// How long the transfer of a machine's own small volume may take.
+const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// What an effect left to be written into the status.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The bootstrap as it is now, where the effect was to write it down.
+    pub bootstrap: Option<BootstrapStatus>,
+    /// Whether the drain began.
+    pub drain_began: bool,
+    /// Whether the object is gone.
+    pub gone: bool,
+    /// What holds up a drain.
+    pub blocked: Option<String>,
+}
+
+/// Carries the effect out.
+pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &World) -> Result<Outcome, Error> {
+    let host = &subject.hypervisor;
+    let (domain, owner) = (subject.domain_name(), &subject.owner);
+    let network = names::network(&owner.namespace, &owner.cluster);
+    let mac = names::mac(&owned::uid(&subject.machine));
+    let [root, cidata] = subject.volumes();
+    let mut outcome = Outcome::default();
+    match effect {
+        Effect::Allocate => allocate(subject, world).await?,
+        Effect::ReserveAddress => {
+            let ip = allocated(subject)?.ip;
+            host.reserve_address(&network, owner, &Reservation { mac, ip, hostname: subject.name() }).await?;
+        }
+        Effect::CreateRootVolume => host.create_volume(&root_volume(subject, root)?).await?,
+        Effect::CreateCidata => {
+            let bytes = plan(subject)?.cidata().map_err(|e| Error::step("render", e))?;
+            let digest = hex(&Sha256::digest(&bytes));
+            let source = Bytes::source(format!("cloud-init volume of {}", subject.name()), bytes);
+            host.upload_volume(&cidata, VolumeFormat::Raw, source, Some(&digest), CIDATA_LIMIT).await?;
+        }
+        Effect::DefineDomain => host.define_domain(&domain_spec(subject)?).await?,
+        Effect::StartDomain => host.start_domain(&domain, owner).await?,
+        Effect::BeginAttempt(attempt) => {
+            outcome.bootstrap = Some(BootstrapStatus {
+                phase: BootstrapPhase::Started,
+                attempt,
+                token: subject.token(attempt),
+                started_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.context.clock.now()),
+                finished_at: None,
+                message: None,
+            });
+        }
+        Effect::StartJob => start_job(subject, world).await?,
+        Effect::RecordSuccess => {
+            if let Some(child) = &subject.child {
+                child.delete_token(join_token(subject, world).await?.id()).await?;
+            }
+            outcome.bootstrap = finished(&subject.machine.status, BootstrapPhase::Succeeded, None, world);
+        }
+        Effect::RecordFailure => {
+            outcome.bootstrap =
+                finished(&subject.machine.status, BootstrapPhase::Failed, facts.job_log.clone(), world);
+        }
+        Effect::ApplyNodeSettings => {
+            if let Some(child) = &subject.child {
+                child.shape_node(&subject.name(), &subject.shape()).await?;
+            }
+        }
+        Effect::Cordon => {
+            if let Some(child) = &subject.child {
+                child.cordon(&subject.name()).await?;
+            }
+            outcome.drain_began = true;
+        }
+        Effect::Evict => {
+            if let Some(child) = &subject.child {
+                outcome.blocked = evict(child.as_ref(), &subject.name()).await?;
+            }
+        }
+        Effect::DeleteNode => {
+            if let (Some(child), Some(node)) = (&subject.child, &facts.node) {
+                child.delete_node(&subject.name(), node.metadata.uid.as_deref().unwrap_or_default()).await?;
+            }
+        }
+        Effect::PowerOff => host.destroy_domain(&domain, owner).await?,
+        Effect::UndefineDomain => host.undefine_domain(&domain, owner).await?,
+        Effect::DeleteVolumes => {
+            for name in [&root, &cidata] {
+                host.delete_volume(name).await?;
+            }
+        }
+        Effect::ReleaseAddress => host.release_address(&network, owner, &mac).await?,
+        Effect::Deallocate => {
+            if let Some(stored) = &subject.stored {
+                let without = stored.allocations.without_machine(&subject.name(), &owned::uid(&subject.machine));
+                write_allocations(subject, world, stored, &without).await?;
+            }
+        }
+        Effect::RemoveFinalizer => {
+            finalizer::remove(&world.context.client, &subject.machine).await?;
+            outcome.gone = true;
+        }
+    }
+    Ok(outcome)
+}
+
+async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some(stored) = &subject.stored else { return Ok(()) };
+    let (name, uid) = (subject.name(), owned::uid(&subject.machine));
+    let with = stored
+        .allocations
+        .with_machine(&name, &uid, &subject.plan.pod_cidr)
+        .map_err(|e| Error::step("allocation", e))?;
+    write_allocations(subject, world, stored, &with).await
+}
+
+async fn write_allocations(
+    subject: &Subject,
+    world: &World,
+    stored: &allocations::Stored,
+    new: &seedbed_planner::allocation::Allocations,
+) -> Result<(), Error> {
+    allocations::replace(&world.context.client, &subject.cluster, stored, new).await.map_err(|error| {
+        if error.conflict() {
+            Error::Conflict { object: format!("allocations of DevCluster {}", subject.owner.cluster) }
+        } else {
+            Error::step("allocation", error)
+        }
+    })
+}
+
+fn allocated(subject: &Subject) -> Result<&seedbed_planner::allocation::MachineAllocation, Error> {
+    subject.allocation().ok_or_else(|| Error::Conflict {
+        object: format!("DevMachine {}/{}: its allocation", subject.owner.namespace, subject.name()),
+    })
+}
+
+fn plan(subject: &Subject) -> Result<MachinePlan<'_>, Error> {
+    let allocation = allocated(subject)?;
+    let node_cidr = subject.stored.as_ref().map(|s| s.allocations.node_cidr).ok_or_else(|| Error::Conflict {
+        object: format!("allocations of DevCluster {}", subject.owner.cluster),
+    })?;
+    Ok(MachinePlan {
+        cluster: &subject.plan,
+        object: &subject.cluster,
+        pool: subject.pool.as_ref(),
+        name: subject.machine.metadata.name.as_deref().unwrap_or_default(),
+        host: &subject.machine.spec.host_ref.name,
+        allocation,
+        node_cidr,
+    })
+}
+
+fn root_volume(subject: &Subject, name: String) -> Result<VolumeSpec, Error> {
+    Ok(VolumeSpec {
+        name,
+        capacity_bytes: quantity::bytes(&subject.machine.spec.machine.disk).unwrap_or_default(),
+        format: VolumeFormat::Qcow2,
+        backing: Some(releases::disk_volume(release(subject)?)),
+    })
+}
+
+fn release(subject: &Subject) -> Result<&seedbed_crds::KubernetesRelease, Error> {
+    subject.release.as_ref().ok_or_else(|| {
+        Error::step("release", format!("no KubernetesRelease named {} exists", subject.machine.spec.version))
+    })
+}
+
+fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
+    let [root, cidata] = subject.volumes();
+    let machine = &subject.machine.spec.machine;
+    let emulated = subject.host.spec.libvirt.domain_type == seedbed_crds::DomainType::Qemu;
+    let boot = match releases::boot_volumes(release(subject)?) {
+        Some((kernel, initrd, arguments)) => Boot::Direct { kernel, initrd, arguments: arguments + extra(emulated) },
+        None => Boot::Disk,
+    };
+    Ok(DomainSpec {
+        name: subject.domain_name(),
+        uuid: allocated(subject)?.domain_uuid,
+        owner: subject.owner.clone(),
+        spec_hash: subject.machine.spec.template_hash.clone(),
+        cpus: u32::try_from(machine.cpus).unwrap_or(1),
+        memory_bytes: quantity::bytes(&machine.memory).unwrap_or_default(),
+        domain_type: if emulated { DomainType::Qemu } else { DomainType::Kvm },
+        boot,
+        disks: vec![
+            DiskSpec { volume: root, format: VolumeFormat::Qcow2, read_only: false },
+            DiskSpec { volume: cidata, format: VolumeFormat::Raw, read_only: true },
+        ],
+        nics: vec![NicSpec {
+            network: names::network(&subject.owner.namespace, &subject.owner.cluster),
+            mac: names::mac(&owned::uid(&subject.machine)),
+        }],
+    })
+}
+
+/// An emulated processor does not speculate, so that the kernel's mitigations only cost time there.
+fn extra(emulated: bool) -> &'static str {
+    if emulated { " mitigations=off" } else { "" }
+}
+
+/// Makes the join token where the machine joins, and starts the job. The intent was written down before.
+async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
+    let client = &world.context.client;
+    let (namespace, cluster) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
+    let keys = pki::load(client, &namespace, &cluster)
+        .await
+        .map_err(|e| Error::step("keys", e))?
+        .ok_or_else(|| Error::step("keys", format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there")))?;
+    let token = derive_token(subject, &keys.ca.key_pem)?;
+    let plan = plan(subject)?;
+    let contents = contents(client, &namespace, &plan).await?;
+    let files = match subject.machine.spec.role {
+        MachineRole::ControlPlane => plan.init(&keys, token, &contents),
+        MachineRole::Worker => {
+            let (Some(child), Some(address)) = (&subject.child, access::api_server(&subject.owner.cluster, subject.stored.as_ref())) else {
+                return Err(Error::step("child", "the address of the cluster's API server is not known".to_owned()));
+            };
+            let expires = world.context.clock.now() + SignedDuration::from_secs(i64::from(TOKEN_TTL_SECONDS));
+            child.ensure_token(&token, expires, &format!("join of {}", subject.name())).await?;
+            plan.join(address, &keys.ca.cert_pem, token, &contents)
+        }
+    }
+    .map_err(|e| Error::step("render", e))?;
+    let attempt = subject.machine.status.as_ref().and_then(|s| s.bootstrap.as_ref()).map_or(1, |b| b.attempt);
+    let job = Job {
+        token: subject.token(attempt),
+        files: files
+            .files
+            .into_iter()
+            .map(|f| GuestFile { path: f.path, mode: f.mode, content: f.content })
+            .collect(),
+        script: files.script,
+    };
+    subject.guest.start(&job).await?;
+    Ok(())
+}
+
+/// Asks every pod that has to go to leave; what holds some of them up.
+async fn evict(child: &dyn ChildApi, node: &str) -> Result<Option<String>, Error> {
+    let mut blocked = Vec::new();
+    for pod in child.evictable_pods(node).await?.iter().filter(|p| !p.terminating) {
+        if let Eviction::Blocked { message } = child.evict(pod).await? {
+            blocked.push(format!("{}/{}: {message}", pod.namespace, pod.name));
+        }
+    }
+    Ok((!blocked.is_empty()).then(|| blocked.join("; ")))
+}
+
+async fn join_token(subject: &Subject, world: &World) -> Result<BootstrapToken, Error> {
+    let (namespace, cluster) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
+    let keys = pki::load(&world.context.client, &namespace, &cluster)
+        .await
+        .map_err(|e| Error::step("keys", e))?
+        .ok_or_else(|| Error::step("keys", format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there")))?;
+    derive_token(subject, &keys.ca.key_pem)
+}
+
+/// The machine's join token. It is made from the CA's key, which nobody who could not make tokens anyway has, and from the
+/// machine's UID: so it need not be kept anywhere, and is the same after a restart of the operator.
+fn derive_token(subject: &Subject, ca_key: &str) -> Result<BootstrapToken, Error> {
+    let mut bytes = Vec::with_capacity(64);
+    for part in [b"token-0", b"token-1"] {
+        let mut hash = Sha256::new();
+        hash.update(ca_key.as_bytes());
+        hash.update([0]);
+        hash.update(owned::uid(&subject.machine).as_bytes());
+        hash.update(part);
+        bytes.extend_from_slice(&hash.finalize());
+    }
+    bytes.truncate(BootstrapToken::RANDOM_BYTES);
+    let bytes: [u8; BootstrapToken::RANDOM_BYTES] =
+        bytes.try_into().map_err(|_| Error::step("token", "a join token could not be made".to_owned()))?;
+    Ok(BootstrapToken::from_random(&bytes))
+}
+
+async fn contents(client: &kube::Client, namespace: &str, plan: &MachinePlan<'_>) -> Result<FileContents, Error> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let mut contents = FileContents::new();
+    for (name, key) in plan.wanted_contents() {
+        let found = api.get_opt(&name).await.map_err(|e| Error::api(format!("Secret {namespace}/{name}: get"), e))?;
+        if let Some(bytes) = found.and_then(|s| s.data).and_then(|mut d| d.remove(&key)) {
+            contents.insert((name, key), bytes.0);
+        }
+    }
+    Ok(contents)
+}
+
+fn finished(
+    status: &Option<DevMachineStatus>,
+    phase: BootstrapPhase,
+    message: Option<String>,
+    world: &World,
+) -> Option<BootstrapStatus> {
+    let bootstrap = status.as_ref()?.bootstrap.clone()?;
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.context.clock.now());
+    Some(BootstrapStatus { phase, finished_at: Some(now), message, ..bootstrap })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

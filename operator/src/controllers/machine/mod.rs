@@ -1,0 +1,129 @@
+//! `DevMachine`: one virtual machine, from nothing to a Ready node, and back.
+
+mod apply;
+mod observe;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use seedbed_crds::DevMachine;
+use seedbed_crds::reasons::{Reason, condition};
+use seedbed_guest::Guest;
+use seedbed_hypervisor::Owner;
+use seedbed_planner::machine::{self, Decision, Urgency};
+use seedbed_planner::{conditions, names};
+
+use super::access;
+use super::world::World;
+use super::{allocations, finalizer, owned, profile, transitions};
+use crate::context::jittered;
+use crate::errors::Error;
+use crate::render::ClusterPlan;
+use crate::status::{describe, write_status};
+use observe::Subject;
+
+/// How soon to look again at a guest that is at work.
+const SOON: Duration = Duration::from_millis(500);
+/// How soon to look again where nothing is expected: what the watches missed is found then.
+const LATER: Duration = Duration::from_secs(60);
+/// How soon to look again where something outside is in the way.
+const BLOCKED: Duration = Duration::from_secs(10);
+
+/// One pass over a machine: look, decide, do at most one thing, say what is so.
+pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let namespace = owned::namespace(cached);
+    let api = Api::<DevMachine>::namespaced(context.client.clone(), &namespace);
+    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let Some(machine) = found.filter(|m| m.uid() == cached.uid()) else {
+        context.metrics.machine_gone(&namespace, &cached.name_any());
+        return Ok(Action::await_change());
+    };
+    context.metrics.machine(&machine);
+    let leaving = machine.metadata.deletion_timestamp.is_some();
+    if leaving && !finalizer::is_set(&machine) {
+        return Ok(Action::await_change());
+    }
+    let now = context.clock.now();
+    let Some(subject) = subject(machine, world).await? else {
+        // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
+        return Ok(Action::requeue(BLOCKED));
+    };
+    let (decision, facts) = if leaving {
+        let (seen, facts) = observe::leaving(&subject, now).await;
+        (machine::leave(&seen), facts)
+    } else {
+        let (seen, facts) = observe::present(&subject, world, now).await;
+        (machine::advance(&seen), facts)
+    };
+    let outcome = match &decision {
+        Decision::Do(effect) => {
+            tracing::info!(machine = %describe(&subject.machine), effect = ?effect, "{}", effect.describe());
+            let result = apply::apply(*effect, &subject, &facts, world).await;
+            if let Err(error) = &result {
+                transitions::failed(context, &subject.machine, effect.describe(), error).await;
+            }
+            result?
+        }
+        Decision::Wait(_) | Decision::Settled => apply::Outcome::default(),
+    };
+    if outcome.gone {
+        context.metrics.machine_gone(&namespace, &cached.name_any());
+        return Ok(Action::await_change());
+    }
+    let status = status::build(&subject, &facts, &decision, outcome, now);
+    if let Some(written) = write_status(&api, &subject.machine, status).await? {
+        let old = subject.machine.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        transitions::publish(context, &written, old, new).await;
+        context.metrics.machine(&written);
+    }
+    Ok(next(&decision, context))
+}
+
+fn next(decision: &Decision, context: &crate::context::Context) -> Action {
+    Action::requeue(match decision {
+        Decision::Do(_) => Duration::ZERO,
+        Decision::Wait(wait) if wait.urgency == Urgency::Soon => SOON,
+        Decision::Wait(wait) if matches!(wait.reason, Reason::NodeNotReady | Reason::Paused) => LATER,
+        Decision::Wait(_) => jittered(&*context.random, BLOCKED),
+        Decision::Settled => jittered(&*context.random, LATER),
+    })
+}
+
+/// Everything that the machine refers to; none where its cluster or host cannot be found.
+async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, Error> {
+    let context = &world.context;
+    let namespace = owned::namespace(&machine);
+    let Some(cluster) = world.cluster(&namespace, &machine.spec.cluster_ref.name) else { return Ok(None) };
+    if owned::owner_uid(&machine, "DevCluster") != cluster.uid().as_deref() {
+        return Ok(None);
+    }
+    let Some(host) = world.host(&machine.spec.host_ref.name) else { return Ok(None) };
+    let pool = machine.spec.pool_ref.as_ref().and_then(|p| world.pool(&namespace, &p.name));
+    let hypervisor = context.hosts.hypervisor(&host);
+    let stored =
+        allocations::load(&context.client, &cluster).await.map_err(|e| Error::step("allocation", e))?;
+    let plan = ClusterPlan::new(&cluster, profile::of(&host)).map_err(|e| Error::step("render", e))?;
+    let child = access::child(context, &world.accesses, &cluster, stored.as_ref()).await?;
+    let owner = Owner {
+        namespace: namespace.clone(),
+        cluster: owned::name(&cluster),
+        cluster_uid: owned::uid(&cluster),
+        machine: Some(owned::name(&machine)),
+        machine_uid: Some(owned::uid(&machine)),
+    };
+    let domain = names::domain(&namespace, &owned::name(&machine));
+    let pause: Arc<dyn seedbed_guest::Pause> = context.clock.clone();
+    let guest = Guest::new(hypervisor.clone(), domain, owner.clone(), pause);
+    let release = world.release(&machine.spec.version);
+    Ok(Some(Subject { machine, cluster, pool, host, hypervisor, release, stored, plan, child, guest, owner }))
+}
+
+/// Whether the machine's conditions say that its node is Ready.
+pub fn is_ready(machine: &DevMachine) -> bool {
+    machine.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, condition::READY))
+}

@@ -1,0 +1,255 @@
+//! `NodePool`: as many workers as are asked for, of the present template.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{
+    DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole, NodePool, NodePoolStatus,
+};
+use seedbed_planner::conditions::{self, Finding, Summary};
+use seedbed_planner::pool::{self, PoolMachine, PoolPlan, Rollout};
+use seedbed_planner::{names, template};
+
+use super::world::World;
+use super::{machine, owned, profile, transitions};
+use crate::context::jittered;
+use crate::errors::Error;
+use crate::render::ClusterPlan;
+use crate::status::{describe, write_status};
+
+/// How soon to look again where nothing is expected.
+const LATER: Duration = Duration::from_secs(120);
+
+/// One pass over a pool.
+pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let namespace = owned::namespace(cached);
+    let api = Api::<NodePool>::namespaced(context.client.clone(), &namespace);
+    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let Some(pool) = found.filter(|p| p.uid() == cached.uid()) else {
+        context.metrics.pool_gone(&namespace, &cached.name_any());
+        return Ok(Action::await_change());
+    };
+    context.metrics.pool(&pool);
+    let machines = machines(&pool, world).await?;
+    if pool.metadata.deletion_timestamp.is_some() {
+        return leave(&pool, &machines, world).await;
+    }
+    if !super::finalizer::is_set(&pool) {
+        super::finalizer::add(&context.client, &pool).await?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
+    let (plan, problem) = match decide(&pool, cluster.as_ref(), &machines, world) {
+        Ok(plan) => (plan, None),
+        Err(summary) => (PoolPlan::default(), Some(summary)),
+    };
+    if let Some(cluster) = &cluster {
+        carry_out(&plan, &pool, cluster, world).await?;
+    }
+    let status = status(&pool, cluster.as_ref(), &machines, &plan, problem, context.clock.now());
+    if let Some(written) = write_status(&api, &pool, status).await? {
+        let old = pool.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        transitions::publish(context, &written, old, new).await;
+        context.metrics.pool(&written);
+    }
+    Ok(Action::requeue(jittered(&*context.random, LATER)))
+}
+
+/// The pool's machines, as the API server has them now: what is made or removed depends on their number, and a cache that lags
+/// would make or remove one too many.
+async fn machines(pool: &NodePool, world: &World) -> Result<Vec<DevMachine>, Error> {
+    let selector = kube::api::ListParams::default().labels(&selector(pool));
+    let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
+    let uid = owned::uid(pool);
+    let list = api.list(&selector).await.map_err(|e| Error::api(format!("{}: list machines", describe(pool)), e))?;
+    Ok(list.items.into_iter().filter(|m| owned::owner_uid(m, "NodePool") == Some(&uid)).collect())
+}
+
+fn selector(pool: &NodePool) -> String {
+    format!("{}={}", names::POOL_LABEL, owned::name(pool))
+}
+
+/// What is done, or why nothing is.
+fn decide(
+    pool: &NodePool,
+    cluster: Option<&DevCluster>,
+    machines: &[DevMachine],
+    world: &World,
+) -> Result<PoolPlan, Summary> {
+    let stalled = |reason, message: String| Err(Summary::Stalled(reason, message));
+    let Some(cluster) = cluster else {
+        let message = format!("no DevCluster named {} exists in this namespace", pool.spec.cluster_ref.name);
+        return stalled(Reason::ClusterNotFound, message);
+    };
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Err(Summary::Progressing(Reason::Deleting, "the cluster is being deleted".to_owned()));
+    }
+    if cluster.spec.paused {
+        return Err(Summary::Degraded(Reason::Paused, "spec.paused of the DevCluster is true".to_owned()));
+    }
+    if owned::name(pool) == names::control_plane_prefix(&owned::name(cluster)) {
+        let message = format!(
+            "a NodePool cannot be named {}: its machines would have the names of the cluster's control planes; create it under another name",
+            owned::name(pool)
+        );
+        return stalled(Reason::NameConflict, message);
+    }
+    if let Some(host) = world.host(&cluster.spec.host_ref.name) {
+        let checked = ClusterPlan::new(cluster, profile::of(&host)).and_then(|plan| plan.check_pool(pool));
+        if let Err(error) = checked {
+            return stalled(Reason::InvalidPatch, error.to_string());
+        }
+    }
+    let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
+    let strategy = &pool.spec.strategy;
+    let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
+    let hash = template::worker_hash(&cluster.spec, &pool.spec);
+    let name = owned::name(pool);
+    let seen: Vec<PoolMachine> = machines
+        .iter()
+        .map(|m| PoolMachine {
+            name: m.name_any(),
+            index: names::index_of(&m.name_any(), &name),
+            up_to_date: m.spec.template_hash == hash,
+            ready: machine::is_ready(m),
+            deleting: m.metadata.deletion_timestamp.is_some(),
+        })
+        .collect();
+    Ok(pool::plan(replicas, rollout, &seen))
+}
+
+async fn carry_out(plan: &PoolPlan, pool: &NodePool, cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
+    for index in &plan.create {
+        let machine = worker(pool, cluster, *index);
+        let name = machine.name_any();
+        tracing::info!(pool = %describe(pool), machine = name, "making a worker");
+        match api.create(&PostParams::default(), &machine).await {
+            Ok(_) => {}
+            // One of that name is there already: made by this pool before the list was read, or somebody else's. Look again.
+            Err(error) => return Err(Error::api(format!("DevMachine {name}: create"), error)),
+        }
+    }
+    for name in &plan.delete {
+        tracing::info!(pool = %describe(pool), machine = name, "removing a worker");
+        delete(&api, name, None).await?;
+    }
+    Ok(())
+}
+
+async fn delete(api: &Api<DevMachine>, name: &str, uid: Option<String>) -> Result<(), Error> {
+    let params = DeleteParams {
+        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::api(format!("DevMachine {name}: delete"), error)),
+    }
+}
+
+/// The object of a worker.
+fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
+    let mut labels = owned::labels(&owned::name(cluster));
+    labels.insert(names::POOL_LABEL.to_owned(), owned::name(pool));
+    labels.insert(names::ROLE_LABEL.to_owned(), names::role_label(MachineRole::Worker).to_owned());
+    let spec = DevMachineSpec {
+        cluster_ref: LocalReference { name: owned::name(cluster) },
+        pool_ref: Some(LocalReference { name: owned::name(pool) }),
+        host_ref: cluster.spec.host_ref.clone(),
+        role: MachineRole::Worker,
+        version: cluster.spec.version.clone(),
+        machine: pool.spec.machine.clone(),
+        template_hash: template::worker_hash(&cluster.spec, &pool.spec),
+    };
+    let mut machine = DevMachine::new(&names::worker(&owned::name(pool), index), spec);
+    machine.metadata = ObjectMeta {
+        namespace: pool.metadata.namespace.clone(),
+        labels: Some(labels),
+        finalizers: Some(vec![names::FINALIZER.to_owned()]),
+        owner_references: Some(
+            owned::owner_reference(pool).into_iter().chain(owned::reference(cluster)).collect(),
+        ),
+        ..machine.metadata
+    };
+    machine
+}
+
+/// A pool that goes takes its machines with it.
+async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Result<Action, Error> {
+    if !super::finalizer::is_set(pool) {
+        return Ok(Action::await_change());
+    }
+    let context = &world.context;
+    let api = Api::<DevMachine>::namespaced(context.client.clone(), &owned::namespace(pool));
+    for machine in machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()) {
+        delete(&api, &machine.name_any(), machine.uid()).await?;
+    }
+    if machines.is_empty() {
+        super::finalizer::remove(&context.client, pool).await?;
+        context.metrics.pool_gone(&owned::namespace(pool), &pool.name_any());
+        return Ok(Action::await_change());
+    }
+    let pools = Api::<NodePool>::namespaced(context.client.clone(), &owned::namespace(pool));
+    let message = format!("{} machines are still there", machines.len());
+    let summary = Some(Summary::Progressing(Reason::Deleting, message));
+    let status = status(pool, None, machines, &PoolPlan::default(), summary, context.clock.now());
+    write_status(&pools, pool, status).await?;
+    Ok(Action::requeue(LATER))
+}
+
+fn status(
+    pool: &NodePool,
+    cluster: Option<&DevCluster>,
+    machines: &[DevMachine],
+    plan: &PoolPlan,
+    problem: Option<Summary>,
+    now: jiff::Timestamp,
+) -> NodePoolStatus {
+    let old = pool.status.clone().unwrap_or_default();
+    let hash = cluster.map(|c| template::worker_hash(&c.spec, &pool.spec));
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let total = count(machines.len());
+    let ready = count(machines.iter().filter(|m| machine::is_ready(m)).count());
+    let current = count(machines.iter().filter(|m| Some(&m.spec.template_hash) == hash.as_ref()).count());
+    let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));
+    let mut findings = summary.findings();
+    let up_to_date = hash.is_some() && current == total;
+    findings.push(if up_to_date {
+        Finding::new(condition::UP_TO_DATE, true, Reason::AsAsked, "all machines are of the present template")
+    } else {
+        let message = format!("{current} of {total} machines are of the present template");
+        Finding::new(condition::UP_TO_DATE, false, Reason::RollingOut, message)
+    });
+    let generation = pool.metadata.generation;
+    NodePoolStatus {
+        observed_generation: generation,
+        conditions: conditions::merge(&old.conditions, findings, generation, now),
+        phase: Some(summary.phase().to_owned()),
+        replicas: total,
+        ready_replicas: ready,
+        up_to_date_replicas: current,
+        selector: Some(selector(pool)),
+        version: cluster.map(|c| c.spec.version.clone()).or(old.version),
+    }
+}
+
+fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -> Summary {
+    if current < total {
+        let message = format!("{current} of {total} machines are of the present template, {ready} are Ready, {wanted} are wanted");
+        return Summary::Progressing(Reason::RollingOut, message);
+    }
+    if total != wanted || !plan.create.is_empty() || !plan.delete.is_empty() {
+        return Summary::Progressing(Reason::Scaling, format!("{total} machines, {wanted} are wanted"));
+    }
+    if ready < wanted {
+        return Summary::Progressing(Reason::WorkersNotReady, format!("{ready} of {wanted} workers are Ready"));
+    }
+    Summary::Ready
+}

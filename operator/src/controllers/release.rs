@@ -1,0 +1,136 @@
+//! `KubernetesRelease`: its guest image on every host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{HypervisorHost, KubernetesRelease, KubernetesReleaseStatus, ReleaseOnHost};
+use seedbed_hypervisor::Hypervisor;
+use seedbed_planner::conditions::{self, Finding, Status, Summary};
+
+use super::world::World;
+use super::{releases, transitions};
+use crate::context::jittered;
+use crate::errors::Error;
+use crate::status::{describe, write_status};
+use crate::uploads::{Upload, UploadState};
+
+/// How soon to look again at a transfer, if its end is not told earlier.
+const TRANSFERRING: Duration = Duration::from_secs(10);
+/// How soon to look again where nothing is expected.
+const LATER: Duration = Duration::from_secs(300);
+
+/// How a release stands on a host.
+enum OnHost {
+    Present,
+    Transferring(String),
+    Broken(String),
+    Unknown(String),
+}
+
+/// One pass over a release: what is missing on a host is put there.
+pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
+    let api = Api::<KubernetesRelease>::all(context.client.clone());
+    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let Some(release) = found.filter(|r| r.metadata.deletion_timestamp.is_none()) else {
+        return Ok(Action::await_change());
+    };
+    let mut hosts: Vec<(String, OnHost)> = Vec::new();
+    for host in world.all_hosts() {
+        let state = ensure(&release, &host, &context.hosts.hypervisor(&host), world).await;
+        hosts.push((host.name_any(), state));
+    }
+    hosts.sort_by(|a, b| a.0.cmp(&b.0));
+    let wait = if hosts.iter().all(|(_, s)| matches!(s, OnHost::Present)) { LATER } else { TRANSFERRING };
+    let status = status(&release, &hosts, context.clock.now());
+    if let Some(written) = write_status(&api, &release, status).await? {
+        let old = release.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        transitions::publish(context, &written, old, new).await;
+    }
+    Ok(Action::requeue(jittered(&*context.random, wait)))
+}
+
+/// Starts the transfer of what is missing, one file after another.
+async fn ensure(
+    release: &KubernetesRelease,
+    host: &HypervisorHost,
+    hypervisor: &Arc<dyn Hypervisor>,
+    world: &World,
+) -> OnHost {
+    let missing = match releases::missing(release, hypervisor.as_ref()).await {
+        Ok(missing) => missing,
+        Err(fault) => return OnHost::Unknown(fault.to_string()),
+    };
+    let Some(file) = missing.first() else { return OnHost::Present };
+    let state = world.context.uploads.ensure(&Upload {
+        host: host.name_any(),
+        hypervisor: hypervisor.clone(),
+        volume: file.volume.clone(),
+        format: file.format,
+        url: file.artefact.url.clone(),
+        sha256: file.artefact.sha256.clone(),
+    });
+    match state {
+        UploadState::Failed { message, .. } => OnHost::Broken(message),
+        UploadState::Running { .. } | UploadState::Done => {
+            OnHost::Transferring(format!("{} is being put on the host, {} files are still to come", file.artefact.url, missing.len()))
+        }
+    }
+}
+
+fn status(
+    release: &KubernetesRelease,
+    hosts: &[(String, OnHost)],
+    now: jiff::Timestamp,
+) -> KubernetesReleaseStatus {
+    let old = release.status.clone().unwrap_or_default();
+    let summary = summary(hosts);
+    let mut findings = summary.findings();
+    findings.push(match &summary {
+        Summary::Ready => Finding::new(condition::RELEASE_AVAILABLE, true, Reason::ReleasePresent, ""),
+        Summary::Unknown(reason, message) => {
+            Finding::new(condition::RELEASE_AVAILABLE, Status::Unknown, *reason, message.clone())
+        }
+        Summary::Progressing(reason, message) | Summary::Degraded(reason, message) | Summary::Stalled(reason, message) => {
+            Finding::new(condition::RELEASE_AVAILABLE, false, *reason, message.clone())
+        }
+    });
+    let generation = release.metadata.generation;
+    KubernetesReleaseStatus {
+        observed_generation: generation,
+        conditions: conditions::merge(&old.conditions, findings, generation, now),
+        hosts: hosts
+            .iter()
+            .map(|(name, state)| ReleaseOnHost {
+                name: name.clone(),
+                present: matches!(state, OnHost::Present),
+                message: match state {
+                    OnHost::Present => None,
+                    OnHost::Transferring(m) | OnHost::Broken(m) | OnHost::Unknown(m) => Some(m.clone()),
+                },
+            })
+            .collect(),
+    }
+}
+
+fn summary(hosts: &[(String, OnHost)]) -> Summary {
+    let first = |pick: fn(&OnHost) -> Option<&String>| {
+        hosts.iter().find_map(|(host, state)| pick(state).map(|m| format!("host {host}: {m}")))
+    };
+    // A file that cannot be read, or is another one than promised, stays so until somebody mends it; it is still tried again,
+    // with growing pauses, since a server may have been down.
+    if let Some(message) = first(|s| if let OnHost::Broken(m) = s { Some(m) } else { None }) {
+        return Summary::Stalled(Reason::ReleaseBroken, message);
+    }
+    if let Some(message) = first(|s| if let OnHost::Transferring(m) = s { Some(m) } else { None }) {
+        return Summary::Progressing(Reason::ReleaseTransferring, message);
+    }
+    if let Some(message) = first(|s| if let OnHost::Unknown(m) = s { Some(m) } else { None }) {
+        return Summary::Unknown(Reason::HostUnreachable, message);
+    }
+    Summary::Ready
+}

@@ -1,0 +1,131 @@
+//! The objects that every controller reads from shared caches, and the context that leads out of the process.
+
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+
+use super::access::Accesses;
+use super::owned;
+use super::said::Said;
+use crate::context::Context;
+use crate::errors::Error;
+
+/// An object as it is watched: one that does not fit its type blocks nobody but itself.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Caches of all kinds, and the context.
+pub struct World {
+    /// The only door to the API, the hosts, the child clusters, time and chance.
+    pub context: Arc<Context>,
+    /// Access to the child clusters.
+    pub accesses: Accesses,
+    /// Held while a cluster's range is chosen.
+    pub allotting: tokio::sync::Mutex<()>,
+    /// Warnings about network policies.
+    pub policies: Said,
+    /// All clusters.
+    pub clusters: Store<Guarded<DevCluster>>,
+    /// All pools.
+    pub pools: Store<Guarded<NodePool>>,
+    /// All machines.
+    pub machines: Store<Guarded<DevMachine>>,
+    /// All hosts.
+    pub hosts: Store<Guarded<HypervisorHost>>,
+    /// All releases.
+    pub releases: Store<Guarded<KubernetesRelease>>,
+}
+
+impl World {
+    /// Returns once every cache had its first list. Before that, what is not in a cache may well exist.
+    pub async fn synced(&self) -> Result<(), Error> {
+        let gone = |error| Error::step("cache", error);
+        self.clusters.wait_until_ready().await.map_err(gone)?;
+        self.pools.wait_until_ready().await.map_err(gone)?;
+        self.machines.wait_until_ready().await.map_err(gone)?;
+        self.hosts.wait_until_ready().await.map_err(gone)?;
+        self.releases.wait_until_ready().await.map_err(gone)
+    }
+
+    /// The cluster of that name.
+    pub fn cluster(&self, namespace: &str, name: &str) -> Option<DevCluster> {
+        find(&self.clusters, Some(namespace), name)
+    }
+
+    /// The pool of that name.
+    pub fn pool(&self, namespace: &str, name: &str) -> Option<NodePool> {
+        find(&self.pools, Some(namespace), name)
+    }
+
+    /// The host of that name.
+    pub fn host(&self, name: &str) -> Option<HypervisorHost> {
+        find(&self.hosts, None, name)
+    }
+
+    /// All hosts.
+    pub fn all_hosts(&self) -> Vec<HypervisorHost> {
+        self.hosts.state().iter().filter_map(|h| h.0.as_ref().ok().cloned()).collect()
+    }
+
+    /// The release of that version.
+    pub fn release(&self, version: &str) -> Option<KubernetesRelease> {
+        find(&self.releases, None, version)
+    }
+
+    /// Versions of all releases, sorted.
+    pub fn versions(&self) -> Vec<String> {
+        let mut versions: Vec<String> = self.releases.state().iter().map(|r| r.name_any()).collect();
+        versions.sort();
+        versions
+    }
+
+    /// All machines of that cluster, by its UID: a cluster of the same name that was deleted had others.
+    pub fn machines_of_cluster(&self, cluster: &DevCluster) -> Vec<DevMachine> {
+        let uid = owned::uid(cluster);
+        let namespace = owned::namespace(cluster);
+        self.all_machines()
+            .into_iter()
+            .filter(|m| m.namespace().as_deref() == Some(&namespace))
+            .filter(|m| owned::owner_uid(m, "DevCluster") == Some(&uid))
+            .collect()
+    }
+
+    /// All machines.
+    pub fn all_machines(&self) -> Vec<DevMachine> {
+        self.machines.state().iter().filter_map(|m| m.0.as_ref().ok().cloned()).collect()
+    }
+
+    /// All pools of that cluster.
+    pub fn pools_of_cluster(&self, cluster: &DevCluster) -> Vec<NodePool> {
+        let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
+        self.pools
+            .state()
+            .iter()
+            .filter_map(|p| p.0.as_ref().ok().cloned())
+            .filter(|p| p.namespace().as_deref() == Some(&namespace) && p.spec.cluster_ref.name == name)
+            .collect()
+    }
+
+    /// All clusters on that host.
+    pub fn clusters_on_host(&self, host: &str) -> Vec<DevCluster> {
+        self.clusters
+            .state()
+            .iter()
+            .filter_map(|c| c.0.as_ref().ok().cloned())
+            .filter(|c| c.spec.host_ref.name == host)
+            .collect()
+    }
+}
+
+fn find<K>(store: &Store<Guarded<K>>, namespace: Option<&str>, name: &str) -> Option<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut reference = ObjectRef::<Guarded<K>>::new(name);
+    if let Some(namespace) = namespace {
+        reference = reference.within(namespace);
+    }
+    store.get(&reference).and_then(|object| object.0.as_ref().ok().cloned())
+}
