@@ -7,7 +7,12 @@ use seedbed_seed::{DEFAULT_NAME, Mode};
 
 /// Real Kubernetes clusters on virtual machines of this machine: one command to begin, one to end.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-seedbed", bin_name = "kubectl seedbed", version, disable_help_subcommand = true)]
+#[command(
+    name = "kubectl-seedbed",
+    bin_name = "kubectl seedbed",
+    version,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Arguments {
     /// Which instance: each has its own seed, network, machines and folder.
     #[arg(long, env = "SEEDBED_INSTANCE", default_value = DEFAULT_NAME, global = true)]
@@ -44,7 +49,12 @@ pub(crate) struct UpArguments {
     #[arg(long, env = "SEEDBED_LIBVIRT", value_name = "MODE")]
     pub(crate) libvirt: Option<Mode>,
     /// A Kubernetes version that clusters can have (may be repeated). Left out: the one in images/versions.env.
-    #[arg(long = "release", value_name = "VERSION", env = "SEEDBED_RELEASES", value_delimiter = ' ')]
+    #[arg(
+        long = "release",
+        value_name = "VERSION",
+        env = "SEEDBED_RELEASES",
+        value_delimiter = ' '
+    )]
     pub(crate) releases: Vec<String>,
     /// Make no release: clusters cannot be created, but the seed and its API are there.
     #[arg(long, conflicts_with = "releases", requires = "no_sample")]
@@ -87,7 +97,9 @@ mod tests {
     #[test]
     fn a_command_to_run_keeps_its_own_flags() {
         let arguments = Arguments::parse_from(["x", "run", "kubectl", "get", "nodes", "-o", "wide"]);
-        let Verb::Run { command } = arguments.verb else { panic!("not `run`") };
+        let Verb::Run { command } = arguments.verb else {
+            panic!("not `run`")
+        };
         assert_eq!(command, ["kubectl", "get", "nodes", "-o", "wide"]);
     }
 

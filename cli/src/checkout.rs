@@ -33,16 +33,21 @@ impl Checkout {
             Ok(text) => text,
             Err(source) => return Err(Error::Read { path: file, source }),
         };
-        value_of(&text, key).map(str::to_owned).ok_or(Error::NotPinned { file, key })
+        value_of(&text, key)
+            .map(str::to_owned)
+            .ok_or(Error::NotPinned { file, key })
     }
 }
 
 fn above(path: &Path) -> Option<PathBuf> {
-    path.ancestors().find(|folder| folder.join("images/versions.env").exists()).map(Path::to_owned)
+    path.ancestors()
+        .find(|folder| folder.join("images/versions.env").exists())
+        .map(Path::to_owned)
 }
 
 fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
 }
 
 #[cfg(test)]

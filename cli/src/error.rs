@@ -34,7 +34,9 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("{object} cannot go on: {reason}: {message}\nMend the object (kubectl edit {object}), or run `make up` again once the cause is gone")]
+    #[error(
+        "{object} cannot go on: {reason}: {message}\nMend the object (kubectl edit {object}), or run `make up` again once the cause is gone"
+    )]
     Stalled {
         object: String,
         reason: String,

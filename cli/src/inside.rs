@@ -53,7 +53,9 @@ fn prepared(instance: &Instance, program: &str) -> Result<Command, Error> {
     }
     kubeconfig::refresh(instance, &settings, Current::Keep)?;
     let mut command = instance.command(&settings, program);
-    command.envs(instance.environment()).env("PATH", search_path(instance));
+    command
+        .envs(instance.environment())
+        .env("PATH", search_path(instance));
     Ok(command)
 }
 
@@ -72,6 +74,9 @@ fn finish(command: &mut Command) -> Result<ExitCode, Error> {
         source,
     })?;
     // As a shell says it: 128 and the signal's number.
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

@@ -19,8 +19,15 @@ use crate::{
 /// Installs what is missing from the distribution.
 pub(crate) fn install(checkout: &Checkout, console: &mut Console) -> Result<(), Error> {
     let script = checkout.path("hack/install").display().to_string();
-    let output = run(console, "hack/install", as_person(&script).stderr(Stdio::inherit()))?;
-    let lines: Vec<_> = output.lines().map(|line| line.trim_start_matches("install: ")).collect();
+    let output = run(
+        console,
+        "hack/install",
+        as_person(&script).stderr(Stdio::inherit()),
+    )?;
+    let lines: Vec<_> = output
+        .lines()
+        .map(|line| line.trim_start_matches("install: "))
+        .collect();
     let outcome = match lines.as_slice() {
         ["everything is there"] => Outcome::Unchanged("everything is there".to_owned()),
         lines => Outcome::Changed(lines.join("\n")),
@@ -43,7 +50,10 @@ pub(crate) fn operator(checkout: &Checkout, console: &mut Console) -> Result<Pat
         console.begin("build", "the operator, which takes some minutes the first time");
     }
     run(console, "building the operator", command.stderr(Stdio::inherit()))?;
-    let outcome = Outcome::of(before != written(&program), format!("operator {}", program.display()));
+    let outcome = Outcome::of(
+        before != written(&program),
+        format!("operator {}", program.display()),
+    );
     console.end("build", &outcome);
     Ok(program)
 }
@@ -54,7 +64,11 @@ pub(crate) fn release(checkout: &Checkout, version: &str, console: &mut Console)
 }
 
 /// Makes the seed's own programs and gives the folder that holds `bin`.
-pub(crate) fn seed_tools(checkout: &Checkout, version: &str, console: &mut Console) -> Result<PathBuf, Error> {
+pub(crate) fn seed_tools(
+    checkout: &Checkout,
+    version: &str,
+    console: &mut Console,
+) -> Result<PathBuf, Error> {
     built(checkout, "images/seed-tools", version, console)
 }
 
@@ -62,7 +76,8 @@ fn built(checkout: &Checkout, script: &str, version: &str, console: &mut Console
     let mut command = as_person(&checkout.path(script).display().to_string());
     let output = run(console, script, command.arg(version).stderr(Stdio::inherit()))?;
     let folder = PathBuf::from(output.trim());
-    let new = fs::metadata(&folder).is_ok_and(|found| found.ctime() >= i64::try_from(console.started()).unwrap_or(0));
+    let new = fs::metadata(&folder)
+        .is_ok_and(|found| found.ctime() >= i64::try_from(console.started()).unwrap_or(0));
     if !folder.is_absolute() || !folder.is_dir() {
         return Err(Error::Unexpected {
             what: format!("{script} {version}"),
@@ -70,17 +85,23 @@ fn built(checkout: &Checkout, script: &str, version: &str, console: &mut Console
             expected: "the path of a folder on its standard output".to_owned(),
         });
     }
-    console.end("images", &Outcome::of(new, format!("Kubernetes {version} in {}", folder.display())));
+    console.end(
+        "images",
+        &Outcome::of(new, format!("Kubernetes {version} in {}", folder.display())),
+    );
     Ok(folder)
 }
 
 /// Runs a command to its end and gives its standard output.
 fn run(console: &Console, what: &str, command: &mut Command) -> Result<String, Error> {
     command.env(STARTED, console.started().to_string());
-    let output = command.stdout(Stdio::piped()).output().map_err(|source| Error::Run {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })?;
+    let output = command
+        .stdout(Stdio::piped())
+        .output()
+        .map_err(|source| Error::Run {
+            program: command.get_program().to_string_lossy().into_owned(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -59,7 +59,8 @@ pub(crate) fn as_person(program: &str) -> Command {
     let mut command = Command::new(program);
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     // Without the path, sudo was the person's own doing: then root is who they want to be.
-    if let (Some(path), Some(user), Some(group)) = (env::var_os(PATH), number("SUDO_UID"), number("SUDO_GID")) {
+    if let (Some(path), Some(user), Some(group)) = (env::var_os(PATH), number("SUDO_UID"), number("SUDO_GID"))
+    {
         command.env("PATH", path).uid(user).gid(group);
     }
     command.stdin(Stdio::null());

@@ -30,7 +30,10 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
         Some(path) => Some(absolute(path)?),
         None => Some(prepare::operator(&checkout, console)?),
     };
-    let kvm_record = releases.first().and_then(|release| release.parent()).map(|cache| cache.join("kvm.json"));
+    let kvm_record = releases
+        .first()
+        .and_then(|release| release.parent())
+        .map(|cache| cache.join("kvm.json"));
     let wanted = UpOptions {
         mode: options.libvirt,
         programs: programs.join("bin"),
@@ -62,14 +65,22 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
 fn next(seed: &Seed, console: &mut Console) {
     console.plain("");
     if !is_on_path("kubectl") {
-        console.plain(&format!("export PATH={}:$PATH", seed.instance.programs().display()));
+        console.plain(&format!(
+            "export PATH={}:$PATH",
+            seed.instance.programs().display()
+        ));
     }
-    console.plain(&format!("export KUBECONFIG={}", seed.instance.kubeconfig().display()));
+    console.plain(&format!(
+        "export KUBECONFIG={}",
+        seed.instance.kubeconfig().display()
+    ));
     console.plain("kubectl get nodes");
 }
 
 fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("SEEDBED_PERSON_PATH").or_else(|| env::var_os("PATH")).unwrap_or_default();
+    let path = env::var_os("SEEDBED_PERSON_PATH")
+        .or_else(|| env::var_os("PATH"))
+        .unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 

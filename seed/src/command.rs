@@ -14,13 +14,13 @@ const SHOWN_LINES: usize = 8;
 /// shows the end of what it wrote.
 pub(crate) fn run(purpose: &str, command: &mut Command) -> Result<String> {
     let output = finish(command.stdin(Stdio::null()), None)?;
-    succeeded(purpose, command, output)
+    succeeded(purpose, command, &output)
 }
 
 /// Like [`run`], with a text for the program's standard input.
 pub(crate) fn run_with_input(purpose: &str, command: &mut Command, input: &str) -> Result<String> {
     let output = finish(command.stdin(Stdio::piped()), Some(input))?;
-    succeeded(purpose, command, output)
+    succeeded(purpose, command, &output)
 }
 
 /// Runs a program to its end and says whether it succeeded.
@@ -45,14 +45,12 @@ fn finish(command: &mut Command, input: Option<&str>) -> Result<Output> {
     child.wait_with_output().map_err(failed)
 }
 
-fn succeeded(purpose: &str, command: &Command, output: Output) -> Result<String> {
+fn succeeded(purpose: &str, command: &Command, output: &Output) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let mut said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if said.is_empty() {
-        said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    }
+    let [errors, text] = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+    let said = if errors.trim().is_empty() { text } else { errors };
     Err(Error::Command {
         purpose: purpose.to_owned(),
         command: command_line(command),
@@ -91,12 +89,17 @@ mod tests {
 
     #[test]
     fn input_reaches_the_program() {
-        assert_eq!(run_with_input("copy", &mut Command::new("cat"), "text").unwrap(), "text");
+        assert_eq!(
+            run_with_input("copy", &mut Command::new("cat"), "text").unwrap(),
+            "text"
+        );
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run("x", &mut Command::new("/nowhere/at-all")).unwrap_err().to_string();
+        let error = run("x", &mut Command::new("/nowhere/at-all"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nowhere/at-all"), "{error}");
     }
 }

@@ -57,7 +57,10 @@ fn set_private(folder: &Path) -> Result<()> {
 }
 
 fn make(folder: &Path) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let lifetime = Lifetime::starting(i64::try_from(now).unwrap_or(i64::MAX), LIFETIME);
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let ca = CertificateAuthority::generate("seed", lifetime)?;
@@ -66,20 +69,53 @@ fn make(folder: &Path) -> Result<()> {
 
     write_pair(folder, "ca", &ca.cert_pem, &ca.key_pem)?;
     write_pair(folder, "etcd-ca", &etcd_ca.cert_pem, &etcd_ca.key_pem)?;
-    files::write(&folder.join("sa.pub"), service_account.public.as_bytes(), files::PUBLIC)?;
-    files::write(&folder.join("sa.key"), service_account.private.as_bytes(), files::SECRET)?;
+    files::write(
+        &folder.join("sa.pub"),
+        service_account.public.as_bytes(),
+        files::PUBLIC,
+    )?;
+    files::write(
+        &folder.join("sa.key"),
+        service_account.private.as_bytes(),
+        files::SECRET,
+    )?;
 
-    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-    let issue = |name: &str, issued: &IssuedCertificate| write_pair(folder, name, &issued.cert_pem, &issued.key_pem);
-    issue("apiserver", &ca.server_certificate("kube-apiserver", &names, &loopback, lifetime)?)?;
-    issue("etcd", &etcd_ca.peer_certificate("etcd", &["localhost"], &loopback, lifetime)?)?;
-    issue("apiserver-etcd-client", &etcd_ca.client_certificate("kube-apiserver", None, lifetime)?)?;
-    issue("admin", &ca.client_certificate("seed-admin", Some("system:masters"), lifetime)?)?;
-    issue("operator", &ca.client_certificate(OPERATOR_USER, Some(OPERATOR_GROUP), lifetime)?)
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    ];
+    let issue =
+        |name: &str, issued: &IssuedCertificate| write_pair(folder, name, &issued.cert_pem, &issued.key_pem);
+    issue(
+        "apiserver",
+        &ca.server_certificate("kube-apiserver", &names, &loopback, lifetime)?,
+    )?;
+    issue(
+        "etcd",
+        &etcd_ca.peer_certificate("etcd", &["localhost"], &loopback, lifetime)?,
+    )?;
+    issue(
+        "apiserver-etcd-client",
+        &etcd_ca.client_certificate("kube-apiserver", None, lifetime)?,
+    )?;
+    issue(
+        "admin",
+        &ca.client_certificate("seed-admin", Some("system:masters"), lifetime)?,
+    )?;
+    issue(
+        "operator",
+        &ca.client_certificate(OPERATOR_USER, Some(OPERATOR_GROUP), lifetime)?,
+    )
 }
 
 fn write_pair(folder: &Path, name: &str, certificate: &str, key: &str) -> Result<()> {
-    files::write(&folder.join(format!("{name}.crt")), certificate.as_bytes(), files::PUBLIC)?;
+    files::write(
+        &folder.join(format!("{name}.crt")),
+        certificate.as_bytes(),
+        files::PUBLIC,
+    )?;
     files::write(&folder.join(format!("{name}.key")), key.as_bytes(), files::SECRET).map(drop)
 }
 
@@ -88,7 +124,11 @@ pub(crate) fn write_kubeconfigs(instance: &Instance, settings: &Settings) -> Res
     let admin = kubeconfig(instance, settings, "admin", false)?;
     files::write(&instance.admin_kubeconfig(), admin.as_bytes(), files::SECRET)?;
     let operator = kubeconfig(instance, settings, "operator", false)?;
-    files::write(&instance.operator_kubeconfig(), operator.as_bytes(), files::SECRET)?;
+    files::write(
+        &instance.operator_kubeconfig(),
+        operator.as_bytes(),
+        files::SECRET,
+    )?;
     Ok(())
 }
 
@@ -133,7 +173,8 @@ mod tests {
 
     #[test]
     fn keys_are_made_once_and_kept_from_others() {
-        let instance = Instance::below(&testing::folder("pki"), "t").unwrap();
+        let root = testing::folder("pki");
+        let instance = Instance::below(&root, "t").unwrap();
         files::create_folder(&instance.path("pki.unfinished")).unwrap();
         assert!(ensure(&instance).unwrap(), "also after an interruption");
         let key = folder(&instance).join("ca.key");
@@ -141,19 +182,31 @@ mod tests {
         assert!(!ensure(&instance).unwrap());
         assert_eq!(fs::read(&key).unwrap(), first);
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(folder(&instance)).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(folder(&instance)).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 
     #[test]
     fn only_the_outside_goes_through_the_proxy_and_the_operator_is_no_administrator() {
-        let instance = Instance::below(&testing::folder("kubeconfig"), "t").unwrap();
+        let root = testing::folder("kubeconfig");
+        let instance = Instance::below(&root, "t").unwrap();
         ensure(&instance).unwrap();
         let settings = Settings {
             mode: Mode::Namespace,
             slot: 1,
         };
-        assert!(seed_kubeconfig(&instance, &settings, true).unwrap().contains("proxy-url: "));
-        assert!(!seed_kubeconfig(&instance, &settings, false).unwrap().contains("proxy-url"));
+        assert!(
+            seed_kubeconfig(&instance, &settings, true)
+                .unwrap()
+                .contains("proxy-url: ")
+        );
+        assert!(
+            !seed_kubeconfig(&instance, &settings, false)
+                .unwrap()
+                .contains("proxy-url")
+        );
         write_kubeconfigs(&instance, &settings).unwrap();
         let operator = fs::read_to_string(instance.operator_kubeconfig()).unwrap();
         assert!(operator.contains("seed-operator") && !operator.contains("seed-admin"));

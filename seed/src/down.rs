@@ -1,8 +1,7 @@
 //! Taking an instance down until nothing of it is left on the machine.
 
 use std::{
-    fs, io,
-    thread,
+    fs, io, thread,
     time::{Duration, Instant},
 };
 
@@ -42,10 +41,14 @@ impl Instance {
     pub fn down(&self, options: DownOptions, report: &mut dyn Report) -> Result<()> {
         if !self.folder().exists() {
             let folder = self.folder().display().to_string();
-            report.end("instance", &Outcome::Unchanged(format!("{self} is not there ({folder})")));
+            report.end(
+                "instance",
+                &Outcome::Unchanged(format!("{self} is not there ({folder})")),
+            );
             return self.remove_traces();
         }
-        let lock = self.lock(|| report.begin("lock", "waiting for another run that works on this instance"))?;
+        let lock =
+            self.lock(|| report.begin("lock", "waiting for another run that works on this instance"))?;
         match self.settings()? {
             Some(settings) => self.take_down(&settings, options, report)?,
             // `up` was interrupted before it decided anything.
@@ -54,7 +57,10 @@ impl Instance {
         Slots::open(self.root())?.give_back(self.name())?;
         drop(lock);
         self.remove_traces()?;
-        report.end("instance", &Outcome::Changed(format!("{self} is gone, nothing of it is left")));
+        report.end(
+            "instance",
+            &Outcome::Changed(format!("{self} is gone, nothing of it is left")),
+        );
         Ok(())
     }
 
@@ -63,17 +69,30 @@ impl Instance {
             delete_clusters(self, settings, options.patience, report)?;
         }
         let stopped = Control::of(self).stop()?;
-        report.end("processes", &Outcome::of(stopped > 0, format!("{stopped} stopped")));
+        report.end(
+            "processes",
+            &Outcome::of(
+                stopped > 0,
+                "operator, kube-apiserver, etcd and their supervisor stopped",
+            ),
+        );
         match settings.mode {
             Mode::Namespace => {
                 let namespaces = Namespaces::of(self);
                 let there = namespaces.remove()?;
-                let what = format!("network namespace {} with all that ran in it", namespaces.net_name);
+                let what = format!(
+                    "network namespace {} with all that ran in it",
+                    namespaces.net_name
+                );
                 report.end("namespaces", &Outcome::of(there, what));
             }
             Mode::System => {
                 let removed = leftovers::remove(self, settings)?;
-                let what = if removed.is_empty() { "nothing left on it".to_owned() } else { removed.join(", ") };
+                let what = if removed.is_empty() {
+                    "nothing left on it".to_owned()
+                } else {
+                    removed.join(", ")
+                };
                 report.end("libvirt", &Outcome::of(!removed.is_empty(), what));
             }
         }
@@ -90,7 +109,9 @@ impl Instance {
     fn remove_folder(&self) -> Result<()> {
         let folder = self.folder();
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", folder)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::file("remove", folder)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -113,7 +134,10 @@ fn delete_clusters(
         return Ok(());
     }
     report.begin("clusters", &format!("deleting {}", names(&found).join(", ")));
-    kubectl.run("delete the clusters", &["delete", what, "--all", "--all-namespaces", "--wait=false"])?;
+    kubectl.run(
+        "delete the clusters",
+        &["delete", what, "--all", "--all-namespaces", "--wait=false"],
+    )?;
     let until = Instant::now() + patience;
     let mut said = String::new();
     loop {
@@ -121,14 +145,18 @@ fn delete_clusters(
             return Ok(());
         };
         if left.is_empty() {
-            report.end("clusters", &Outcome::Changed(format!("{} deleted", names(&found).join(", "))));
+            report.end(
+                "clusters",
+                &Outcome::Changed(format!("{} deleted", names(&found).join(", "))),
+            );
             return Ok(());
         }
         let state: Vec<_> = left.iter().map(why_not_gone).collect();
         let state = state.join("; ");
         if Instant::now() > until {
             return Err(Error::TimedOut {
-                what: "the clusters were not deleted (`make down FORCE=1` removes the instance all the same)".to_owned(),
+                what: "the clusters were not deleted (`make down FORCE=1` removes the instance all the same)"
+                    .to_owned(),
                 limit: patience,
                 found: state,
                 log: instance.log(crate::up::OPERATOR_UNIT),
@@ -145,10 +173,18 @@ fn delete_clusters(
 /// The clusters of the seed; none where the seed does not answer, which is said.
 fn clusters(instance: &Instance, kubectl: &Kubectl, report: &mut dyn Report) -> Result<Option<Vec<Value>>> {
     if Control::of(instance).running()?.is_none() {
-        report.end("clusters", &Outcome::Unchanged("the seed does not run; its machines are removed with it".to_owned()));
+        report.end(
+            "clusters",
+            &Outcome::Unchanged("the seed does not run; its machines are removed with it".to_owned()),
+        );
         return Ok(None);
     }
-    let arguments = ["get", "devclusters.seedbed.dev", "--all-namespaces", "--request-timeout=10s"];
+    let arguments = [
+        "get",
+        "devclusters.seedbed.dev",
+        "--all-namespaces",
+        "--request-timeout=10s",
+    ];
     match kubectl.json("list the clusters", &arguments) {
         Ok(list) => Ok(Some(list["items"].as_array().cloned().unwrap_or_default())),
         Err(Error::Command { output, .. }) if output.contains("the server doesn't have a resource type") => {
@@ -176,8 +212,15 @@ fn name(cluster: &Value) -> String {
 /// What the operator says of a cluster that is being deleted.
 fn why_not_gone(cluster: &Value) -> String {
     let conditions = cluster["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
-    let text = |key: &str| ready.and_then(|ready| ready[key].as_str()).unwrap_or_default().to_owned();
+    let ready = conditions
+        .into_iter()
+        .find(|condition| condition["type"] == "Ready");
+    let text = |key: &str| {
+        ready
+            .and_then(|ready| ready[key].as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     match (text("reason"), text("message")) {
         (reason, _) if reason.is_empty() => format!("{} says nothing yet", name(cluster)),
         (reason, message) => format!("{} {reason}: {message}", name(cluster)),

@@ -86,7 +86,11 @@ mod tests {
         assert!(!write(&path, b"one", SECRET).unwrap());
         assert!(write(&path, b"two", SECRET).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "temporary files stay behind");
+        assert_eq!(
+            fs::read_dir(&*folder).unwrap().count(),
+            1,
+            "temporary files stay behind"
+        );
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl FromStr for Mode {
         match text {
             "system" => Ok(Self::System),
             "namespace" => Ok(Self::Namespace),
-            _ => Err(Error::unexpected("SEEDBED_LIBVIRT", text, "`system` or `namespace`")),
+            _ => Err(Error::unexpected(
+                "SEEDBED_LIBVIRT",
+                text,
+                "`system` or `namespace`",
+            )),
         }
     }
 }
@@ -249,7 +253,11 @@ impl Instance {
     }
 
     /// Decides the settings, or reads what was decided before.
-    pub(crate) fn decide(&self, wanted: Option<Mode>, detect: impl FnOnce() -> Result<Mode>) -> Result<Settings> {
+    pub(crate) fn decide(
+        &self,
+        wanted: Option<Mode>,
+        detect: impl FnOnce() -> Result<Mode>,
+    ) -> Result<Settings> {
         if let Some(settings) = self.settings()? {
             return match wanted {
                 Some(mode) if mode != settings.mode => Err(Error::unexpected(
@@ -300,7 +308,10 @@ impl Instance {
             match std::fs::remove_dir(&folder) {
                 Ok(()) => {}
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+                    ) => {}
                 Err(error) => return Err(Error::file("remove", folder)(error)),
             }
         }
@@ -331,7 +342,9 @@ mod tests {
         let first = instance.decide(None, || Ok(Mode::Namespace)).unwrap();
         let again = instance.decide(None, || panic!("looked again")).unwrap();
         assert_eq!(first, again);
-        let error = instance.decide(Some(Mode::System), || Ok(Mode::System)).unwrap_err();
+        let error = instance
+            .decide(Some(Mode::System), || Ok(Mode::System))
+            .unwrap_err();
         assert!(error.to_string().contains("make down"), "{error}");
     }
 

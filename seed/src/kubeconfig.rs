@@ -50,12 +50,23 @@ fn children(kubectl: &Kubectl) -> Result<Vec<Child>> {
     let mut children = Vec::new();
     for cluster in clusters["items"].as_array().into_iter().flatten() {
         let metadata = &cluster["metadata"];
-        let (Some(namespace), Some(name)) = (metadata["namespace"].as_str(), metadata["name"].as_str()) else {
+        let (Some(namespace), Some(name)) = (metadata["namespace"].as_str(), metadata["name"].as_str())
+        else {
             continue;
         };
         let secret = format!("{name}-kubeconfig");
-        let arguments = ["get", "secret", &secret, "--namespace", namespace, "--ignore-not-found"];
-        let found = kubectl.run(purpose, &[&arguments[..], &["-o", "jsonpath={.data.value}"]].concat())?;
+        let arguments = [
+            "get",
+            "secret",
+            &secret,
+            "--namespace",
+            namespace,
+            "--ignore-not-found",
+        ];
+        let found = kubectl.run(
+            purpose,
+            &[&arguments[..], &["-o", "jsonpath={.data.value}"]].concat(),
+        )?;
         if !found.is_empty() {
             children.push(child(namespace, name, &found)?);
         }
@@ -66,7 +77,11 @@ fn children(kubectl: &Kubectl) -> Result<Vec<Child>> {
 fn child(namespace: &str, name: &str, encoded: &str) -> Result<Child> {
     let bad = |found: String| {
         let what = format!("the Secret {namespace}/{name}-kubeconfig, key `value`");
-        Error::unexpected(what, found, "a kubeconfig; delete the Secret to have it made anew")
+        Error::unexpected(
+            what,
+            found,
+            "a kubeconfig; delete the Secret to have it made anew",
+        )
     };
     let text = STANDARD.decode(encoded).map_err(|error| bad(error.to_string()))?;
     let text = String::from_utf8(text).map_err(|error| bad(error.to_string()))?;
@@ -78,13 +93,27 @@ fn child(namespace: &str, name: &str, encoded: &str) -> Result<Child> {
     })
 }
 
-fn write(instance: &Instance, settings: &Settings, children: &[Child], current: Current) -> Result<Vec<String>> {
+fn write(
+    instance: &Instance,
+    settings: &Settings,
+    children: &[Child],
+    current: Current,
+) -> Result<Vec<String>> {
     let mut contexts = Vec::new();
-    for (path, outside) in [(instance.inside_kubeconfig(), false), (instance.kubeconfig(), true)] {
+    for (path, outside) in [
+        (instance.inside_kubeconfig(), false),
+        (instance.kubeconfig(), true),
+    ] {
         let seed = credentials::seed_kubeconfig(instance, settings, outside)?;
         let seed = serde_saphyr::from_str(&seed).map_err(|error| yaml(&path, &error.to_string()))?;
         let proxy = credentials::proxy_url(settings).filter(|_| outside);
-        let merged = merge(&seed, children, proxy.as_deref(), present(&path)?.as_ref(), current);
+        let merged = merge(
+            &seed,
+            children,
+            proxy.as_deref(),
+            present(&path)?.as_ref(),
+            current,
+        );
         let text = serde_saphyr::to_string(&merged).map_err(|error| yaml(&path, &error.to_string()))?;
         files::write(&path, text.as_bytes(), files::SECRET)?;
         contexts = names(&merged["contexts"]);
@@ -103,7 +132,11 @@ fn hand_over(path: &Path) -> Result<()> {
 }
 
 fn yaml(path: &Path, found: &str) -> Error {
-    Error::unexpected(path.display().to_string(), found, "YAML; remove the file to have it made anew")
+    Error::unexpected(
+        path.display().to_string(),
+        found,
+        "YAML; remove the file to have it made anew",
+    )
 }
 
 /// The kubeconfig that is there now; what a person broke is not worth keeping.
@@ -116,7 +149,13 @@ fn present(path: &Path) -> Result<Option<Value>> {
 }
 
 /// One kubeconfig of all. A person's choice of context, and of a namespace in it, outlasts it.
-fn merge(seed: &Value, children: &[Child], proxy: Option<&str>, present: Option<&Value>, current: Current) -> Value {
+fn merge(
+    seed: &Value,
+    children: &[Child],
+    proxy: Option<&str>,
+    present: Option<&Value>,
+    current: Current,
+) -> Value {
     let mut clusters = entries(&seed["clusters"]);
     let mut users = entries(&seed["users"]);
     let mut contexts = entries(&seed["contexts"]);
@@ -166,7 +205,10 @@ fn entries(list: &Value) -> Vec<Value> {
 }
 
 fn names(list: &Value) -> Vec<String> {
-    entries(list).iter().filter_map(|entry| entry["name"].as_str().map(str::to_owned)).collect()
+    entries(list)
+        .iter()
+        .filter_map(|entry| entry["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 #[cfg(test)]
@@ -188,11 +230,23 @@ mod tests {
 
     #[test]
     fn each_cluster_gets_a_context_and_the_proxy() {
-        let merged = merge(&seed(), &[demo()], Some("http://127.0.0.1:9"), None, Current::New("default-demo"));
+        let merged = merge(
+            &seed(),
+            &[demo()],
+            Some("http://127.0.0.1:9"),
+            None,
+            Current::New("default-demo"),
+        );
         assert_eq!(names(&merged["contexts"]), ["seed", "default-demo"]);
         assert_eq!(merged["current-context"], "default-demo");
-        assert_eq!(merged["clusters"][1]["cluster"]["proxy-url"], "http://127.0.0.1:9");
-        assert_eq!(merged["clusters"][1]["cluster"]["server"], "https://10.64.0.2:6443");
+        assert_eq!(
+            merged["clusters"][1]["cluster"]["proxy-url"],
+            "http://127.0.0.1:9"
+        );
+        assert_eq!(
+            merged["clusters"][1]["cluster"]["server"],
+            "https://10.64.0.2:6443"
+        );
         assert_eq!(merged["users"][1]["user"]["token"], "t");
         let inside = merge(&seed(), &[demo()], None, None, Current::Keep);
         assert!(inside["clusters"][1]["cluster"].get("proxy-url").is_none());
@@ -206,7 +260,13 @@ mod tests {
         assert_eq!(kept["current-context"], "default-demo");
         assert_eq!(kept["contexts"][1]["context"]["namespace"], "shop");
         present["current-context"] = json!("seed");
-        let again = merge(&seed(), &[demo()], None, Some(&present), Current::New("default-demo"));
+        let again = merge(
+            &seed(),
+            &[demo()],
+            None,
+            Some(&present),
+            Current::New("default-demo"),
+        );
         assert_eq!(again["current-context"], "seed", "chosen by the person");
         present["current-context"] = json!("default-demo");
         let gone = merge(&seed(), &[], None, Some(&present), Current::Keep);
@@ -215,7 +275,12 @@ mod tests {
 
     #[test]
     fn a_damaged_secret_is_named_without_its_content() {
-        let error = child("default", "demo", &STANDARD.encode("{token: hunter2")).unwrap_err().to_string();
-        assert!(error.contains("default/demo-kubeconfig") && !error.contains("hunter2"), "{error}");
+        let error = child("default", "demo", &STANDARD.encode("{token: hunter2"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("default/demo-kubeconfig") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }

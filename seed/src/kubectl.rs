@@ -1,6 +1,10 @@
 //! The seed's own kubectl, as its administrator, where the seed can be reached.
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}, process::Command};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -54,7 +58,11 @@ impl Kubectl {
     pub fn apply(&self, purpose: &str, manifest: &Manifest) -> Result<Vec<String>> {
         let before = self.versions(purpose, &["get", "--ignore-not-found"], manifest)?;
         let manager = format!("--field-manager={FIELD_MANAGER}");
-        let after = self.versions(purpose, &["apply", "--server-side", "--force-conflicts", &manager], manifest)?;
+        let after = self.versions(
+            purpose,
+            &["apply", "--server-side", "--force-conflicts", &manager],
+            manifest,
+        )?;
         Ok(after
             .into_iter()
             .filter(|(name, version)| before.get(name) != Some(version))
@@ -66,14 +74,18 @@ impl Kubectl {
     /// theirs. Returns whether something was missing.
     pub fn create_missing(&self, purpose: &str, file: &Path, objects: usize) -> Result<bool> {
         let manifest = Manifest::Path(file.to_owned());
-        if self.versions(purpose, &["get", "--ignore-not-found"], &manifest)?.len() >= objects {
+        if self
+            .versions(purpose, &["get", "--ignore-not-found"], &manifest)?
+            .len()
+            >= objects
+        {
             return Ok(false);
         }
         command::run(purpose, self.command().args(["apply", "-f"]).arg(file))?;
         Ok(true)
     }
 
-    /// Object names and resource versions that a command shows for a manifest.
+    /// The objects that a command shows for a manifest, with what tells a changed one from the same.
     fn versions(
         &self,
         purpose: &str,
@@ -104,15 +116,28 @@ pub enum Manifest {
     Text(String),
 }
 
+/// A name and what changes when the object as asked for changes: its generation, which writes of its status leave alone,
+/// or where its kind has none its resource version.
 fn named_version(object: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &object["metadata"];
     let name = format!("{}/{}", text(&object["kind"]), text(&metadata["name"]));
-    (name, text(&metadata["resourceVersion"]))
+    let version = metadata["generation"]
+        .as_i64()
+        .map(|generation| format!("generation {generation}"));
+    let uid = text(&metadata["uid"]);
+    (
+        name,
+        format!(
+            "{uid} {}",
+            version.unwrap_or_else(|| text(&metadata["resourceVersion"]))
+        ),
+    )
 }
 
 fn parse(purpose: &str, text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|error| Error::unexpected(purpose, error.to_string(), "JSON from kubectl"))
+    serde_json::from_str(text)
+        .map_err(|error| Error::unexpected(purpose, error.to_string(), "JSON from kubectl"))
 }
 
 #[cfg(test)]
@@ -120,8 +145,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_told_apart_by_kind_and_name() {
-        let object = serde_json::json!({"kind": "Namespace", "metadata": {"name": "a", "resourceVersion": "7"}});
-        assert_eq!(named_version(&object), ("Namespace/a".to_owned(), "7".to_owned()));
+    fn a_write_of_the_status_is_no_change_of_what_was_asked_for() {
+        let object = |version: &str, generation: Option<i64>| {
+            let metadata = serde_json::json!({
+                "name": "a", "uid": "u", "resourceVersion": version, "generation": generation,
+            });
+            named_version(&serde_json::json!({"kind": "Namespace", "metadata": metadata}))
+        };
+        assert_eq!(object("7", Some(1)), object("8", Some(1)));
+        assert_ne!(object("7", Some(1)), object("8", Some(2)));
+        assert_ne!(object("7", None), object("8", None));
+        assert_eq!(object("7", None).0, "Namespace/a");
     }
 }

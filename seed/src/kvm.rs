@@ -53,7 +53,11 @@ pub(crate) fn probe(release: &Path, record: Option<&Path>) -> Result<Kvm> {
         return Ok(known);
     }
     let (works, found) = boot(release)?;
-    let kvm = Kvm { works, found, boot_id };
+    let kvm = Kvm {
+        works,
+        found,
+        boot_id,
+    };
     if let Some(record) = record {
         files::write_json(record, &kvm)?;
     }
@@ -70,14 +74,25 @@ fn boot(release: &Path) -> Result<(bool, String)> {
     }
     let mut guest = Command::new("qemu-system-x86_64")
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-        .args(["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "512", "-serial", "stdio"])
+        .args([
+            "-machine",
+            "q35,accel=kvm",
+            "-cpu",
+            "host",
+            "-m",
+            "512",
+            "-serial",
+            "stdio",
+        ])
         .arg("-kernel")
         .arg(&kernel)
         .arg("-initrd")
         .arg(&initrd)
         .arg("-append")
         // Arguments after `--` are the first program's.
-        .arg(format!("console=ttyS0 panic=-1 rdinit=/bin/busybox -- echo {MARKER}"))
+        .arg(format!(
+            "console=ttyS0 panic=-1 rdinit=/bin/busybox -- echo {MARKER}"
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -87,8 +102,14 @@ fn boot(release: &Path) -> Result<(bool, String)> {
             source,
         })?;
     let lines = lines_of([
-        guest.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read + Send>),
-        guest.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read + Send>),
+        guest
+            .stdout
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn std::io::Read + Send>),
+        guest
+            .stderr
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn std::io::Read + Send>),
     ]);
     let seen = judge(&lines, LIMIT);
     // It may have ended by itself.
@@ -105,8 +126,14 @@ fn lines_of(pipes: [Option<Box<dyn std::io::Read + Send>>; 2]) -> mpsc::Receiver
     for pipe in pipes.into_iter().flatten() {
         let send = send.clone();
         thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n').map_while(std::result::Result::ok) {
-                if send.send(String::from_utf8_lossy(&line).trim().to_owned()).is_err() {
+            for line in BufReader::new(pipe)
+                .split(b'\n')
+                .map_while(std::result::Result::ok)
+            {
+                if send
+                    .send(String::from_utf8_lossy(&line).trim().to_owned())
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -130,10 +157,22 @@ fn judge(lines: &mpsc::Receiver<String>, limit: Duration) -> (bool, String) {
             Ok(line) if line.is_empty() => {}
             Ok(line) => last = line,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let said = if last.is_empty() { "nothing".to_owned() } else { format!("{last:?} last") };
-                return (false, format!("a guest did not come up within {} s; it said {said}", limit.as_secs()));
+                let said = if last.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    format!("{last:?} last")
+                };
+                return (
+                    false,
+                    format!(
+                        "a guest did not come up within {} s; it said {said}",
+                        limit.as_secs()
+                    ),
+                );
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return (false, format!("a guest ended early: {last}")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return (false, format!("a guest ended early: {last}"));
+            }
         }
     }
 }
@@ -167,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_record_holds_until_the_next_boot() {
-        let record = folder("kvm").join("record.json");
+        let folder = folder("kvm");
+        let record = folder.join("record.json");
         let known = Kvm {
             works: true,
             found: "x".to_owned(),

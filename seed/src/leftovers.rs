@@ -28,8 +28,16 @@ pub(crate) fn remove(instance: &Instance, settings: &Settings) -> Result<Vec<Str
         if running.contains(&domain) {
             run("stop a domain of this instance", &["destroy", &domain])?;
         }
-        let flags = ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram"];
-        run("remove a domain of this instance", &[&["undefine", &domain][..], &flags].concat())?;
+        let flags = [
+            "--managed-save",
+            "--snapshots-metadata",
+            "--checkpoints-metadata",
+            "--nvram",
+        ];
+        run(
+            "remove a domain of this instance",
+            &[&["undefine", &domain][..], &flags].concat(),
+        )?;
         removed.push(format!("domain {domain}"));
     }
     let active = list("list the active networks", &["net-list", "--name"])?;
@@ -62,7 +70,10 @@ fn remove_pool(instance: &Instance, settings: &Settings, pool: &str) -> Result<V
         if !users.is_empty() {
             return Err(Error::Left {
                 what: format!("the storage pool {pool}"),
-                left: users.into_iter().map(|domain| format!("domain {domain}, which was kept (Retain)")).collect(),
+                left: users
+                    .into_iter()
+                    .map(|domain| format!("domain {domain}, which was kept (Retain)"))
+                    .collect(),
             });
         }
         for line in list("list the volumes", &["vol-list", pool])? {
@@ -81,7 +92,12 @@ fn remove_pool(instance: &Instance, settings: &Settings, pool: &str) -> Result<V
 fn users_of(instance: &Instance, settings: &Settings, pool: &str) -> Result<Vec<String>> {
     let folder = pool_folder(instance).display().to_string();
     let mut users = Vec::new();
-    for domain in names(instance, settings, "list the domains", &["list", "--all", "--name"])? {
+    for domain in names(
+        instance,
+        settings,
+        "list the domains",
+        &["list", "--all", "--name"],
+    )? {
         let xml = virsh(instance, settings, "read a domain", &["dumpxml", &domain])?;
         if uses_pool(&xml, pool, &folder) {
             users.push(domain);
@@ -113,11 +129,21 @@ mod tests {
     fn metadata_alone_does_not_make_it_ours() {
         let disk = "<source pool='seedbed-a' volume='x'/>";
         assert!(is_our_domain(&format!("{OURS}{disk}"), "seedbed-a", "/s/a/pool"));
-        assert!(is_our_domain(&format!("{OURS}<source file='/s/a/pool/x'/>"), "seedbed-a", "/s/a/pool"));
+        assert!(is_our_domain(
+            &format!("{OURS}<source file='/s/a/pool/x'/>"),
+            "seedbed-a",
+            "/s/a/pool"
+        ));
         assert!(!is_our_domain(&format!("{OURS}{disk}"), "seedbed-b", "/s/b/pool"));
         assert!(!is_our_domain(disk, "seedbed-a", "/s/a/pool"));
-        assert!(is_our_network(&format!("{OURS}<ip address='10.64.1.1' netmask='x'>"), 64));
-        assert!(!is_our_network(&format!("{OURS}<ip address='10.65.1.1' netmask='x'>"), 64));
+        assert!(is_our_network(
+            &format!("{OURS}<ip address='10.64.1.1' netmask='x'>"),
+            64
+        ));
+        assert!(!is_our_network(
+            &format!("{OURS}<ip address='10.65.1.1' netmask='x'>"),
+            64
+        ));
         assert!(!is_our_network("<ip address='10.64.1.1'>", 64));
     }
 }

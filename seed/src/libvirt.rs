@@ -21,7 +21,7 @@ use crate::{
 /// The connection that every part of an instance uses.
 pub const URI: &str = "qemu:///system";
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// In the instance's namespaces libvirtd and its guests run as root and without the machine's confinement: the machine's
 /// security driver, cgroups and file ownership belong to the machine's own libvirt. Guests write their logs by themselves,
@@ -65,7 +65,12 @@ pub(crate) fn unit(instance: &Instance) -> Result<Unit> {
     files::write(&qemu, QEMU_CONF.as_bytes(), files::PUBLIC)?;
     files::write(&libvirtd, LIBVIRTD_CONF.as_bytes(), files::PUBLIC)?;
     let program = "/usr/sbin/libvirtd";
-    let words = ["--config", "/etc/libvirt/libvirtd.conf", "--pid-file", "/run/libvirtd.pid"];
+    let words = [
+        "--config",
+        "/etc/libvirt/libvirtd.conf",
+        "--pid-file",
+        "/run/libvirtd.pid",
+    ];
     Ok(Unit {
         name: "libvirtd".to_owned(),
         order: 10,
@@ -107,7 +112,10 @@ pub(crate) fn virsh(
     arguments: &[&str],
 ) -> Result<String> {
     let mut command = instance.command(settings, "virsh");
-    command::run(purpose, command.args(["--quiet", "--connect", URI]).args(arguments))
+    command::run(
+        purpose,
+        command.args(["--quiet", "--connect", URI]).args(arguments),
+    )
 }
 
 /// Names that a listing command of virsh shows.
@@ -118,7 +126,12 @@ pub(crate) fn names(
     arguments: &[&str],
 ) -> Result<Vec<String>> {
     let text = virsh(instance, settings, purpose, arguments)?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Where the machines' volumes are.
@@ -132,13 +145,17 @@ pub(crate) fn ensure_pool(instance: &Instance, settings: &Settings) -> Result<bo
     let folder = pool_folder(instance);
     files::create_folder(&folder)?;
     // QEMU has to get through to its disks where it does not run as root.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).map_err(Error::file("open up", &folder))?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))
+        .map_err(Error::file("open up", &folder))?;
     let list = |which: &'static [&'static str]| names(instance, settings, "list the storage pools", which);
     let run = |purpose, arguments: &[&str]| virsh(instance, settings, purpose, arguments);
     let defined = list(&["pool-list", "--all", "--name"])?.contains(&pool);
     if !defined {
         let target = folder.display().to_string();
-        run("define the storage pool", &["pool-define-as", &pool, "dir", "--target", &target])?;
+        run(
+            "define the storage pool",
+            &["pool-define-as", &pool, "dir", "--target", &target],
+        )?;
         run("define the storage pool", &["pool-autostart", &pool])?;
     }
     let active = list(&["pool-list", "--name"])?.contains(&pool);

@@ -93,10 +93,16 @@ impl Namespaces {
         }
         // A mount namespace that was made in an older network namespace shows that one's network in /sys.
         self.drop_mount()?;
-        command::run("make the network namespace", Command::new("ip").args(["netns", "add", &self.net_name]))?;
+        command::run(
+            "make the network namespace",
+            Command::new("ip").args(["netns", "add", &self.net_name]),
+        )?;
         let set_up = "ip link set lo up; echo 1 >/proc/sys/net/ipv4/ip_forward";
         let enter = format!("--net={}", self.net.display());
-        command::run("set up the network namespace", Command::new("nsenter").args([&enter, "sh", "-ec", set_up]))?;
+        command::run(
+            "set up the network namespace",
+            Command::new("nsenter").args([&enter, "sh", "-ec", set_up]),
+        )?;
         Ok(true)
     }
 
@@ -112,7 +118,10 @@ impl Namespaces {
         if !is_mount_point(&self.folder)? {
             // A mount namespace can be kept only on a mount that is not propagated.
             let folder = &self.folder;
-            command::run("prepare the mount namespace", Command::new("mount").arg("--bind").args([folder, folder]))?;
+            command::run(
+                "prepare the mount namespace",
+                Command::new("mount").arg("--bind").args([folder, folder]),
+            )?;
         }
         command::run(
             "prepare the mount namespace",
@@ -134,15 +143,16 @@ impl Namespaces {
 
     /// The commands that fill the mount namespace; `$1` is the instance's folder.
     fn mount_script(&self) -> Result<String> {
-        let mut script = String::from(
-            "mount -t sysfs -o nosuid,nodev,noexec sysfs /sys\nmount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run\n",
-        );
+        let mut script = vec![
+            "mount -t sysfs -o nosuid,nodev,noexec sysfs /sys".to_owned(),
+            "mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run".to_owned(),
+        ];
         for (target, own) in OWN_FOLDERS {
             files::create_folder(&self.instance.path(own))?;
-            script += &format!("mount --bind \"$1/{own}\" {target}\n");
+            script.push(format!("mount --bind \"$1/{own}\" {target}"));
         }
-        script += &format!("echo {} > {COMPLETE}\n", self.instance);
-        Ok(script)
+        script.push(format!("echo {} > {COMPLETE}", self.instance));
+        Ok(script.join("\n"))
     }
 
     /// Ends every process in the network namespace, then removes both namespaces. Returns whether there was something.
@@ -153,7 +163,10 @@ impl Namespaces {
         self.end_processes()?;
         self.drop_mount()?;
         if is_mount_point(&self.folder)? {
-            command::run("remove the mount namespace", Command::new("umount").arg(&self.folder))?;
+            command::run(
+                "remove the mount namespace",
+                Command::new("umount").arg(&self.folder),
+            )?;
         }
         if is_mount_point(&self.net)? {
             command::run(
@@ -168,7 +181,10 @@ impl Namespaces {
 
     fn drop_mount(&self) -> Result<()> {
         while is_mount_point(&self.mount)? {
-            command::run("remove the mount namespace", Command::new("umount").arg(&self.mount))?;
+            command::run(
+                "remove the mount namespace",
+                Command::new("umount").arg(&self.mount),
+            )?;
         }
         Ok(())
     }
@@ -185,10 +201,17 @@ impl Namespaces {
             if waited > limit {
                 return Err(Error::Left {
                     what: format!("the network namespace {}", self.net_name),
-                    left: processes.iter().map(|process| format!("process {}", process.pid)).collect(),
+                    left: processes
+                        .iter()
+                        .map(|process| format!("process {}", process.pid))
+                        .collect(),
                 });
             }
-            let signal = if waited < Duration::from_secs(3) { Signal::SIGTERM } else { Signal::SIGKILL };
+            let signal = if waited < Duration::from_secs(3) {
+                Signal::SIGTERM
+            } else {
+                Signal::SIGKILL
+            };
             for process in processes {
                 process.signal(signal)?;
             }
@@ -208,7 +231,11 @@ impl Namespaces {
             fs::metadata(format!("/proc/{pid}/ns/net"))
                 .is_ok_and(|net| (net.dev(), net.ino()) == (own.dev(), own.ino()))
         };
-        Ok(pids.filter(inside).filter_map(ProcessId::of).filter(ProcessId::is_running).collect())
+        Ok(pids
+            .filter(inside)
+            .filter_map(ProcessId::of)
+            .filter(ProcessId::is_running)
+            .collect())
     }
 
     /// What is there of both, for the last look after a removal.
@@ -235,13 +262,21 @@ fn is_mount_point(path: &Path) -> Result<bool> {
 fn mount_points() -> Result<Vec<PathBuf>> {
     let table = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(table).map_err(Error::file("read", table))?;
-    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .collect())
 }
 
 /// proc(5): blanks and backslashes in mount points are written in octal.
 fn unescape(field: &str) -> PathBuf {
     let text = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    text.iter().fold(field.to_owned(), |field, (code, plain)| field.replace(code, plain)).into()
+    text.iter()
+        .fold(field.to_owned(), |field, (code, plain)| {
+            field.replace(code, plain)
+        })
+        .into()
 }
 
 #[cfg(test)]
@@ -264,7 +299,10 @@ mod tests {
         let instance = Instance::below(Path::new("/var/lib/x"), "t").unwrap();
         let command = Namespaces::of(&instance).command("virsh".as_ref());
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-        assert_eq!(words[..2], ["--net=/run/netns/seedbed-t", "--mount=/var/lib/x/t/ns/mnt"]);
+        assert_eq!(
+            words[..2],
+            ["--net=/run/netns/seedbed-t", "--mount=/var/lib/x/t/ns/mnt"]
+        );
         assert_eq!(words[words.len() - 2..], ["--", "virsh"]);
     }
 }

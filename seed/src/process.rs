@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn pid_files_of_another_boot_name_nobody() {
-        let path = folder("pid").join("a.pid");
+        let folder = folder("pid");
+        let path = folder.join("a.pid");
         assert_eq!(ProcessId::read(&path).unwrap(), None);
         let mut process = ProcessId::current().unwrap();
         process.write(&path).unwrap();

@@ -55,7 +55,9 @@ impl Rules {
         }
         Ok(Self {
             listen: loopback(settings.proxy_port()),
-            loopback: [settings.api_port(), settings.metrics_port()].map(loopback).to_vec(),
+            loopback: [settings.api_port(), settings.metrics_port()]
+                .map(loopback)
+                .to_vec(),
             range: [10, range_number(settings.slot)],
             namespace: Some(namespace),
         })
@@ -89,9 +91,9 @@ pub(crate) fn serve(rules: &Rules) -> Result<SocketAddr> {
                 Ok(client) if Arc::strong_count(&present) <= MOST_CONNECTIONS => {
                     let (rules, token) = (Arc::clone(&rules), Arc::clone(&present));
                     thread::spawn(move || {
-                        let _counted = token;
                         // A connection that breaks is between the two that talk.
                         let _ = connect(&client, &rules);
+                        drop(token);
                     });
                 }
                 Ok(client) => drop(refuse(&client, "503 Service Unavailable", "too many connections")),
@@ -109,21 +111,39 @@ fn connect(client: &TcpStream, rules: &Rules) -> io::Result<()> {
     client.set_read_timeout(Some(HEAD_LIMIT))?;
     let (head, rest) = read_head(client)?;
     let Some(target) = target_of(&head) else {
-        return refuse(client, "400 Bad Request", "only `CONNECT <address>:<port>` is served here");
+        return refuse(
+            client,
+            "400 Bad Request",
+            "only `CONNECT <address>:<port>` is served here",
+        );
     };
     if !rules.allow(target) {
-        return refuse(client, "403 Forbidden", &format!("{target} is not an address of this instance"));
+        return refuse(
+            client,
+            "403 Forbidden",
+            &format!("{target} is not an address of this instance"),
+        );
     }
     if let Some(path) = &rules.namespace {
         // For this thread alone: it does nothing else than to make this one connection.
         let entered = File::open(path).and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?));
         if let Err(error) = entered {
-            return refuse(client, "502 Bad Gateway", &format!("enter {}: {error}", path.display()));
+            return refuse(
+                client,
+                "502 Bad Gateway",
+                &format!("enter {}: {error}", path.display()),
+            );
         }
     }
     let server = match TcpStream::connect_timeout(&target, DIAL_LIMIT) {
         Ok(server) => server,
-        Err(error) => return refuse(client, "502 Bad Gateway", &format!("connect to {target}: {error}")),
+        Err(error) => {
+            return refuse(
+                client,
+                "502 Bad Gateway",
+                &format!("connect to {target}: {error}"),
+            );
+        }
     };
     client.set_read_timeout(None)?;
     // Single keystrokes and small frames are not to wait for company.
@@ -167,7 +187,9 @@ fn read_head(mut client: &TcpStream) -> io::Result<(String, Vec<u8>)> {
 
 fn target_of(head: &str) -> Option<SocketAddr> {
     let mut words = head.lines().next()?.split(' ');
-    (words.next() == Some("CONNECT")).then(|| words.next()?.parse().ok()).flatten()
+    (words.next() == Some("CONNECT"))
+        .then(|| words.next()?.parse().ok())
+        .flatten()
 }
 
 fn refuse(mut client: &TcpStream, status: &str, why: &str) -> io::Result<()> {
@@ -220,7 +242,11 @@ mod tests {
     fn passes_bytes_to_an_allowed_address_also_those_sent_at_once() {
         let server = echo();
         let mut stream = TcpStream::connect(proxy_to(server)).unwrap();
-        write!(stream, "CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\nhello ").unwrap();
+        write!(
+            stream,
+            "CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\nhello "
+        )
+        .unwrap();
         stream.write_all(b"world").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
@@ -235,11 +261,17 @@ mod tests {
         let answer = ask(proxy, &format!("CONNECT {server} HTTP/1.1\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.contains("not an address of this instance"), "{answer}");
-        for request in ["GET http://127.0.0.1:1/ HTTP/1.1\r\n\r\n", "CONNECT localhost:1 HTTP/1.1\r\n\r\n"] {
+        for request in [
+            "GET http://127.0.0.1:1/ HTTP/1.1\r\n\r\n",
+            "CONNECT localhost:1 HTTP/1.1\r\n\r\n",
+        ] {
             assert!(ask(proxy, request).starts_with("HTTP/1.1 400 "));
         }
         let answer = ask(proxy, "CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n");
-        assert!(answer.starts_with("HTTP/1.1 502 "), "allowed, but nobody listens: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 502 "),
+            "allowed, but nobody listens: {answer}"
+        );
     }
 
     #[test]

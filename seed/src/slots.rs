@@ -44,7 +44,9 @@ impl Slots {
     /// The instance's slot, or else the first that nobody has and whose ports and addresses nothing on the machine uses.
     pub(crate) fn take(self, instance: &str) -> Result<u8> {
         let ranges = ranges_in_use()?;
-        self.take_where(instance, |slot| ports_are_free(slot) && !ranges.contains(&range_number(slot)))
+        self.take_where(instance, |slot| {
+            ports_are_free(slot) && !ranges.contains(&range_number(slot))
+        })
     }
 
     fn take_where(mut self, instance: &str, usable: impl Fn(u8) -> bool) -> Result<u8> {
@@ -56,7 +58,10 @@ impl Slots {
             return Err(Error::unexpected(
                 "the ports and address ranges of this machine",
                 format!("{} instances and nothing free besides", taken.len()),
-                format!("a free one of {SLOTS}: stop instances that are not needed (see {})", self.path.display()),
+                format!(
+                    "a free one of {SLOTS}: stop instances that are not needed (see {})",
+                    self.path.display()
+                ),
             ));
         };
         self.taken.insert(instance.to_owned(), slot);
@@ -81,10 +86,17 @@ fn ports_are_free(slot: u8) -> bool {
 
 /// Second numbers of the ranges 10.x.0.0/16 in which this machine has routes.
 fn ranges_in_use() -> Result<Vec<u8>> {
-    let text = command::run("list the machine's routes", Command::new("ip").args(["-4", "-json", "route"]))?;
+    let text = command::run(
+        "list the machine's routes",
+        Command::new("ip").args(["-4", "-json", "route"]),
+    )?;
     let routes: Vec<serde_json::Value> = serde_json::from_str(&text)
         .map_err(|error| Error::unexpected("`ip -json route`", error.to_string(), "a JSON list"))?;
-    Ok(routes.iter().filter_map(|route| route["dst"].as_str()).flat_map(numbers_of).collect())
+    Ok(routes
+        .iter()
+        .filter_map(|route| route["dst"].as_str())
+        .flat_map(numbers_of)
+        .collect())
 }
 
 /// The second numbers that a destination such as `10.64.3.0/24` or `10.0.0.0/8` covers.
@@ -97,7 +109,9 @@ fn numbers_of(destination: &str) -> Vec<u8> {
         return Vec::new();
     };
     let size = 1_u16 << 16_u32.saturating_sub(length).min(8);
-    (u16::from(second)..u16::from(second).saturating_add(size)).filter_map(|number| u8::try_from(number).ok()).collect()
+    (u16::from(second)..u16::from(second).saturating_add(size))
+        .filter_map(|number| u8::try_from(number).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -118,15 +132,24 @@ mod tests {
         for name in ["b", "c"] {
             Slots::open(&root).unwrap().give_back(name).unwrap();
         }
-        assert!(std::fs::read_dir(&root).unwrap().next().is_none(), "nothing stays of it");
+        assert!(
+            std::fs::read_dir(&*root).unwrap().next().is_none(),
+            "nothing stays of it"
+        );
     }
 
     #[test]
     fn what_the_machine_uses_is_left_out() {
         let root = folder("slots-used");
-        let slot = Slots::open(&root).unwrap().take_where("a", |slot| slot > 2).unwrap();
+        let slot = Slots::open(&root)
+            .unwrap()
+            .take_where("a", |slot| slot > 2)
+            .unwrap();
         assert_eq!(slot, 3);
-        let error = Slots::open(&root).unwrap().take_where("b", |_| false).unwrap_err();
+        let error = Slots::open(&root)
+            .unwrap()
+            .take_where("b", |_| false)
+            .unwrap_err();
         assert!(error.to_string().contains("stop instances"), "{error}");
     }
 
@@ -135,7 +158,9 @@ mod tests {
         let root = folder("slots-many");
         let mut taken: Vec<_> = std::thread::scope(|scope| {
             let root = &root;
-            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || take(root, &format!("i{n}")))).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|n| scope.spawn(move || take(root, &format!("i{n}"))))
+                .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         taken.sort_unstable();

@@ -75,7 +75,8 @@ impl Seed {
 impl Instance {
     /// Brings it up, or completes or renews what is there.
     pub fn up(&self, options: &UpOptions, report: &mut dyn Report) -> Result<Seed> {
-        let _alone = self.lock(|| report.begin("lock", "waiting for another run that works on this instance"))?;
+        let _alone =
+            self.lock(|| report.begin("lock", "waiting for another run that works on this instance"))?;
         let settings = self.decide(options.mode, libvirt::detect)?;
         let mut run = Run {
             instance: self,
@@ -140,7 +141,11 @@ impl Run<'_> {
         for folder in ["bin", "logs", "pids", "units"] {
             files::create_folder(&self.instance.path(folder))?;
         }
-        let mut changed = link_programs(&self.options.programs, &self.options.supervisor, &self.instance.programs())?;
+        let mut changed = link_programs(
+            &self.options.programs,
+            &self.options.supervisor,
+            &self.instance.programs(),
+        )?;
         changed |= credentials::ensure(self.instance)?;
         credentials::write_kubeconfigs(self.instance, self.settings)?;
         let place = match self.settings.mode {
@@ -155,7 +160,10 @@ impl Run<'_> {
             }
             Mode::System => String::new(),
         };
-        Ok(Outcome::of(changed, format!("{} in {}{place}", self.instance, self.instance.folder().display())))
+        Ok(Outcome::of(
+            changed,
+            format!("{} in {}{place}", self.instance, self.instance.folder().display()),
+        ))
     }
 
     fn libvirt(&mut self) -> Result<Outcome> {
@@ -167,14 +175,20 @@ impl Run<'_> {
             }
         };
         libvirt::wait_until_ready(self.instance, self.settings)?;
-        Ok(Outcome::of(changed, format!("{whose} answers at {}", libvirt::URI)))
+        Ok(Outcome::of(
+            changed,
+            format!("{whose} answers at {}", libvirt::URI),
+        ))
     }
 
     fn pool(&mut self) -> Result<Outcome> {
         let changed = libvirt::ensure_pool(self.instance, self.settings)?;
         let folder = libvirt::pool_folder(self.instance);
         let name = self.settings.storage_pool(self.instance);
-        Ok(Outcome::of(changed, format!("storage pool {name} in {}", folder.display())))
+        Ok(Outcome::of(
+            changed,
+            format!("storage pool {name} in {}", folder.display()),
+        ))
     }
 
     fn seed(&mut self) -> Result<Outcome> {
@@ -184,41 +198,69 @@ impl Run<'_> {
         kubeconfig::refresh(self.instance, self.settings, Current::Keep)?;
         self.apply("create the operator's namespace", &manifests::system_namespace())?;
         let version = self.kubectl.json("ask for the seed's version", &["version"])?;
-        let version = version["serverVersion"]["gitVersion"].as_str().unwrap_or("unknown").to_owned();
+        let version = version["serverVersion"]["gitVersion"]
+            .as_str()
+            .unwrap_or("unknown")
+            .to_owned();
         let port = self.settings.api_port();
-        Ok(Outcome::of(changed, format!("kube-apiserver {version} ready on 127.0.0.1:{port}")))
+        Ok(Outcome::of(
+            changed,
+            format!("kube-apiserver {version} ready on 127.0.0.1:{port}"),
+        ))
     }
 
     fn crds(&mut self, folder: &Path) -> Result<Outcome> {
         let changed = self.apply("install the CRDs", &Manifest::Path(folder.to_owned()))?;
         let folder = folder.display().to_string();
-        let arguments = ["wait", "--for=condition=Established", "--timeout=60s", "-f", &folder];
+        let arguments = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            &folder,
+        ];
         let established = self.kubectl.run("wait for the CRDs", &arguments)?;
         Ok(match changed.len() {
             0 => Outcome::Unchanged(format!("{} established", established.lines().count())),
-            number => Outcome::Changed(format!("{number} installed, {} established", established.lines().count())),
+            number => Outcome::Changed(format!(
+                "{number} installed, {} established",
+                established.lines().count()
+            )),
         })
     }
 
     fn rbac(&mut self, role: &Path) -> Result<Outcome> {
-        let mut changed = self.apply("install the operator's ClusterRole", &Manifest::Path(role.to_owned()))?;
+        let mut changed = self.apply(
+            "install the operator's ClusterRole",
+            &Manifest::Path(role.to_owned()),
+        )?;
         changed.extend(self.apply("bind the operator's ClusterRole", &manifests::operator_binding())?);
         let user = credentials::OPERATOR_USER;
-        Ok(Outcome::of(!changed.is_empty(), format!("user {user} bound to ClusterRole seedbed-operator")))
+        Ok(Outcome::of(
+            !changed.is_empty(),
+            format!("user {user} bound to ClusterRole seedbed-operator"),
+        ))
     }
 
     fn host(&mut self, release: &Path) -> Result<Outcome> {
         let kvm = kvm::probe(release, self.options.kvm_record.as_deref())?;
         let host = manifests::local_host(self.instance, self.settings, kvm.domain_type());
         let changed = self.apply("create the HypervisorHost", &host)?;
-        let what = format!("HypervisorHost local, domain type {} ({})", kvm.domain_type(), kvm.found);
+        let what = format!(
+            "HypervisorHost local, domain type {} ({})",
+            kvm.domain_type(),
+            kvm.found
+        );
         Ok(Outcome::of(!changed.is_empty(), what))
     }
 
     fn release(&mut self, release: &Path) -> Result<Outcome> {
         let manifest = Manifest::Path(release.join("kubernetesrelease.json"));
         let changed = self.apply("create the KubernetesRelease", &manifest)?;
-        Ok(Outcome::of(!changed.is_empty(), format!("KubernetesRelease from {}", release.display())))
+        Ok(Outcome::of(
+            !changed.is_empty(),
+            format!("KubernetesRelease from {}", release.display()),
+        ))
     }
 
     fn operator(&mut self, program: &Path) -> Result<Outcome> {
@@ -238,13 +280,18 @@ impl Run<'_> {
             order: 40,
             program: program.display().to_string(),
             arguments: arguments.map(str::to_owned).to_vec(),
-            environment: filter.map(|filter| ("RUST_LOG".to_owned(), filter.clone())).collect(),
+            environment: filter
+                .map(|filter| ("RUST_LOG".to_owned(), filter.clone()))
+                .collect(),
             inside: self.settings.mode == Mode::Namespace,
             revision: revision_of(&[program, &self.instance.operator_kubeconfig()])?,
             patience_seconds: 30,
         };
         let changed = self.supervise(&[unit])?;
-        Ok(Outcome::of(changed, format!("{}, metrics on {metrics}", program.display())))
+        Ok(Outcome::of(
+            changed,
+            format!("{}, metrics on {metrics}", program.display()),
+        ))
     }
 
     /// Has the supervisor run these units. Returns whether any changed.

@@ -30,7 +30,12 @@ const KINDS: [&str; 4] = [
 const STALLED_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Watches until all wanted objects are Ready. Fails where one is stuck until a person does something.
-pub(crate) fn until_ready(seed: &Seed, wanted: &[Key], minutes: u64, console: &mut Console) -> Result<(), Error> {
+pub(crate) fn until_ready(
+    seed: &Seed,
+    wanted: &[Key],
+    minutes: u64,
+    console: &mut Console,
+) -> Result<(), Error> {
     let watch = Watch::start(&seed.kubectl(), &KINDS)?;
     let until = Instant::now() + Duration::from_secs(minutes.saturating_mul(60));
     let mut objects: BTreeMap<Key, Value> = BTreeMap::new();
@@ -99,7 +104,10 @@ fn stop_if_stalled(
 fn last_words(wanted: &[Key], objects: &BTreeMap<Key, Value>) -> String {
     let words = |key: &Key| match objects.get(key).and_then(|object| condition(object, "Ready")) {
         Some(ready) => format!("  {}: {} ({})", key.for_kubectl(), ready.message, ready.reason),
-        None => format!("  {}: no condition Ready yet; does the operator run?", key.for_kubectl()),
+        None => format!(
+            "  {}: no condition Ready yet; does the operator run?",
+            key.for_kubectl()
+        ),
     };
     wanted.iter().map(words).collect::<Vec<_>>().join("\n")
 }

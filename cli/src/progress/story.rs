@@ -42,7 +42,9 @@ pub(super) struct Condition<'a> {
 }
 
 fn conditions(object: &Value) -> impl Iterator<Item = Condition<'_>> {
-    let list = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let list = object["status"]["conditions"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     list.iter().map(|found| Condition {
         kind: found["type"].as_str().unwrap_or_default(),
         status: found["status"].as_str().unwrap_or_default(),
@@ -114,7 +116,11 @@ impl Story {
         let who = event["regarding"]["name"].as_str()?;
         let note = event["note"].as_str()?;
         let reason = event["reason"].as_str().unwrap_or_default();
-        let of_a_condition = self.known.values().flat_map(BTreeMap::values).any(|(_, known)| known == reason);
+        let of_a_condition = self
+            .known
+            .values()
+            .flat_map(BTreeMap::values)
+            .any(|(_, known)| known == reason);
         if of_a_condition {
             return None;
         }
@@ -139,13 +145,20 @@ fn text_of(condition: Condition) -> Option<String> {
     } = condition;
     match kind {
         "Progressing" | "UpToDate" | "NetworkPolicyEnforced" => return None,
-        "Stalled" if status != "True" => return None,
-        "Ready" if status != "True" => return None,
+        "Stalled" | "Ready" if status != "True" => return None,
         _ if reason == "NotObserved" => return None,
         _ => {}
     }
-    let said = if message.is_empty() { String::new() } else { format!(": {message}") };
-    Some(if status == "True" { format!("{kind}{said}") } else { format!("{reason}{said}") })
+    let said = if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    };
+    Some(if status == "True" {
+        format!("{kind}{said}")
+    } else {
+        format!("{reason}{said}")
+    })
 }
 
 #[cfg(test)]
@@ -184,25 +197,45 @@ mod tests {
         assert!(texts(&mut story, &machine("NodeReady", "Unknown", "NotObserved", "")).is_empty());
         assert!(texts(&mut story, &machine("Ready", "False", "Bootstrapping", "x")).is_empty());
         assert!(texts(&mut story, &machine("Stalled", "False", "AsAsked", "")).is_empty());
-        assert_eq!(texts(&mut story, &machine("Stalled", "True", "HostNotFound", "no host x")), ["Stalled: no host x"]);
+        assert_eq!(
+            texts(
+                &mut story,
+                &machine("Stalled", "True", "HostNotFound", "no host x")
+            ),
+            ["Stalled: no host x"]
+        );
     }
 
     #[test]
     fn two_conditions_with_one_message_are_one_line() {
         let mut story = Story::default();
-        assert_eq!(texts(&mut story, &machine("InfrastructureReady", "False", "Provisioning", "starts")).len(), 1);
-        assert!(texts(&mut story, &machine("Bootstrapped", "False", "Provisioning", "starts")).is_empty());
+        assert_eq!(
+            texts(
+                &mut story,
+                &machine("InfrastructureReady", "False", "Provisioning", "starts")
+            )
+            .len(),
+            1
+        );
+        assert!(
+            texts(
+                &mut story,
+                &machine("Bootstrapped", "False", "Provisioning", "starts")
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_warning_that_no_condition_tells_is_shown() {
         let mut story = Story::default();
-        let event = |reason: &str| {
-            json!({"kind": "Event", "type": "Warning", "reason": reason, "note": "n", "regarding": {"name": "demo-cp-0"}})
-        };
+        let event = |reason: &str| json!({"kind": "Event", "type": "Warning", "reason": reason, "note": "n", "regarding": {"name": "demo-cp-0"}});
         story.tell(&machine("Bootstrapped", "False", "BootstrapFailed", "kubeadm: n"));
         assert!(texts(&mut story, &event("BootstrapFailed")).is_empty());
-        assert_eq!(texts(&mut story, &event("StepFailed")), ["warning, StepFailed: n"]);
+        assert_eq!(
+            texts(&mut story, &event("StepFailed")),
+            ["warning, StepFailed: n"]
+        );
     }
 
     #[test]

@@ -74,7 +74,11 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        let mut children = self.shared.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut children = self
+            .shared
+            .children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for child in children.iter_mut() {
             // It may have ended by itself.
             let _ = child.kill();
@@ -85,14 +89,30 @@ impl Drop for Watch {
 
 /// Watches one kind again and again until nobody wants to know.
 fn follow(kubectl: &Kubectl, kind: &str, send: &Sender<Change>, shared: &Shared) {
-    let arguments = ["get", kind, "--all-namespaces", "--watch", "--output-watch-events", "-o", "json"];
+    let arguments = [
+        "get",
+        kind,
+        "--all-namespaces",
+        "--watch",
+        "--output-watch-events",
+        "-o",
+        "json",
+    ];
     while !shared.over.load(Ordering::SeqCst) {
         let mut command = kubectl.command();
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let Ok(mut child) = command.spawn() else { return };
         let Some(output) = child.stdout.take() else { return };
         let number = child.id();
-        shared.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        shared
+            .children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(child);
         if shared.over.load(Ordering::SeqCst) {
             // It was registered too late to be ended by who ended the watch.
             end(shared, number);

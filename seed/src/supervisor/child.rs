@@ -66,7 +66,11 @@ fn keep(instance: &Instance, unit: &Unit, stop: &Receiver<()>) {
             Err(error) => format!("could not be started: {error}"),
         };
         let pause = backoff.after(started.elapsed());
-        say(&format!("{}: {how}; starts again in {} ms", unit.name, pause.as_millis()));
+        say(&format!(
+            "{}: {how}; starts again in {} ms",
+            unit.name,
+            pause.as_millis()
+        ));
         if !matches!(stop.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
             return;
         }
@@ -84,7 +88,11 @@ fn start(instance: &Instance, unit: &Unit) -> io::Result<Child> {
     let recorded = pid_of(&child)
         .and_then(|pid| ProcessId::of(pid.as_raw()))
         .ok_or_else(|| io::Error::other("its entry in /proc cannot be read"))
-        .and_then(|process| process.write(&instance.pid_file(&unit.name)).map_err(io::Error::other));
+        .and_then(|process| {
+            process
+                .write(&instance.pid_file(&unit.name))
+                .map_err(io::Error::other)
+        });
     if let Err(error) = recorded {
         child.kill()?;
         child.wait()?;
@@ -118,7 +126,10 @@ fn watch(child: &mut Child, unit: &Unit, stop: &Receiver<()>) -> Option<ExitStat
     }
     let _ = child.kill();
     let _ = child.wait();
-    say(&format!("{}: killed, it did not end within {} s", unit.name, unit.patience_seconds));
+    say(&format!(
+        "{}: killed, it did not end within {} s",
+        unit.name, unit.patience_seconds
+    ));
     None
 }
 

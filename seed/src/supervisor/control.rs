@@ -53,7 +53,11 @@ impl<'a> Control<'a> {
         }
         self.end_orphans()?;
         self.start(program)?;
-        files::write(&self.revision_file(), program_revision(program)?.as_bytes(), files::PUBLIC)?;
+        files::write(
+            &self.revision_file(),
+            program_revision(program)?.as_bytes(),
+            files::PUBLIC,
+        )?;
         Ok(true)
     }
 
@@ -94,7 +98,9 @@ impl<'a> Control<'a> {
         while self.running()?.is_none() {
             if !status.success() || Instant::now() > until {
                 let said = fs::read_to_string(&log_path).unwrap_or_default();
-                let said = said.get(usize::try_from(written).unwrap_or(0)..).unwrap_or_default();
+                let said = said
+                    .get(usize::try_from(written).unwrap_or(0)..)
+                    .unwrap_or_default();
                 return Err(Error::TimedOut {
                     what: "the supervisor did not start".to_owned(),
                     limit: START_LIMIT,

@@ -16,12 +16,12 @@ use signal_hook::{
     iterator::Signals,
 };
 
+use self::child::Keeper;
+pub use self::unit::Unit;
 pub(crate) use self::{
     control::{Control, NAME},
     unit::revision_of,
 };
-pub use self::unit::Unit;
-use self::child::Keeper;
 use crate::{
     error::{Error, Result},
     instance::{Instance, Mode},
@@ -35,13 +35,17 @@ pub fn supervise(instance: &Instance) -> Result<()> {
     let signals = Signals::new([SIGHUP, SIGTERM, SIGINT])
         .map_err(Error::file("receive signals for", instance.folder()))?;
     let _only = only_one(instance)?;
-    let process = ProcessId::current()
-        .ok_or_else(|| Error::unexpected("/proc", "no entry for this process", "a mounted proc file system"))?;
+    let process = ProcessId::current().ok_or_else(|| {
+        Error::unexpected("/proc", "no entry for this process", "a mounted proc file system")
+    })?;
     if settings.mode == Mode::Namespace {
         proxy::serve(&proxy::Rules::of(instance, &settings)?)?;
     }
     process.write(&instance.pid_file(NAME))?;
-    say(&format!("supervises the instance {instance} as process {}", process.pid));
+    say(&format!(
+        "supervises the instance {instance} as process {}",
+        process.pid
+    ));
     run(instance, signals);
     crate::files::remove(&instance.pid_file(NAME))?;
     say("stopped");
@@ -98,7 +102,9 @@ fn reload(instance: &Instance, keepers: &mut Vec<Keeper>) {
 /// One line for the supervisor's log, which is its standard error.
 #[expect(clippy::print_stderr, reason = "the supervisor's standard error is its log")]
 pub(crate) fn say(text: &str) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     eprintln!("{}.{:03} {text}", now.as_secs(), now.subsec_millis());
 }
 

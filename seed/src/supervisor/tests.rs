@@ -7,10 +7,14 @@ use std::{
 };
 
 use super::{child::Keeper, reload, unit::Unit};
-use crate::{instance::Instance, process::ProcessId, testing::folder};
+use crate::{
+    instance::Instance,
+    process::ProcessId,
+    testing::{Folder, folder},
+};
 
-fn instance(name: &str) -> Instance {
-    let instance = Instance::below(&folder(name), "t").unwrap();
+fn instance(root: &Folder) -> Instance {
+    let instance = Instance::below(root, "t").unwrap();
     for part in ["logs", "pids", "units"] {
         fs::create_dir_all(instance.path(part)).unwrap();
     }
@@ -43,12 +47,15 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn process(instance: &Instance, unit: &str) -> Option<ProcessId> {
-    ProcessId::read(&instance.pid_file(unit)).unwrap().filter(ProcessId::is_running)
+    ProcessId::read(&instance.pid_file(unit))
+        .unwrap()
+        .filter(ProcessId::is_running)
 }
 
 #[test]
 fn what_ends_is_started_again_and_what_it_says_is_kept() {
-    let instance = instance("again");
+    let root = folder("again");
+    let instance = instance(&root);
     let keeper = Keeper::start(&instance, shell("a", "echo one line; exit 3"));
     until("it was started three times", || {
         let log = fs::read_to_string(instance.log("a")).unwrap_or_default();
@@ -60,18 +67,22 @@ fn what_ends_is_started_again_and_what_it_says_is_kept() {
 
 #[test]
 fn what_is_killed_is_replaced_and_a_stop_ends_it() {
-    let instance = instance("killed");
+    let root = folder("killed");
+    let instance = instance(&root);
     let keeper = Keeper::start(&instance, shell("a", "exec sleep 600"));
     let first = until("it starts", || process(&instance, "a"));
     first.signal(nix::sys::signal::Signal::SIGKILL).unwrap();
-    let second = until("it is replaced", || process(&instance, "a").filter(|found| *found != first));
+    let second = until("it is replaced", || {
+        process(&instance, "a").filter(|found| *found != first)
+    });
     keeper.stop();
     assert!(!second.is_running());
 }
 
 #[test]
 fn only_what_changed_is_started_anew() {
-    let instance = instance("reload");
+    let root = folder("reload");
+    let instance = instance(&root);
     shell("a", "exec sleep 600").write(&instance).unwrap();
     shell("b", "exec sleep 600").write(&instance).unwrap();
     let mut keepers = Vec::new();
@@ -95,7 +106,8 @@ fn only_what_changed_is_started_anew() {
 
 #[test]
 fn a_process_ends_with_its_keeper() {
-    let instance = instance("orphan");
+    let root = folder("orphan");
+    let instance = instance(&root);
     let unit = shell("a", "exec sleep 600");
     let (tell, told) = mpsc::channel();
     // A thread that ends stands for a supervisor that is killed.
@@ -104,7 +116,9 @@ fn a_process_ends_with_its_keeper() {
         let process = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
         // The death signal is in force once the shell has become `sleep`.
         let name = format!("/proc/{}/comm", process.pid);
-        until("it becomes sleep", || (fs::read_to_string(&name).unwrap() == "sleep\n").then_some(()));
+        until("it becomes sleep", || {
+            (fs::read_to_string(&name).unwrap() == "sleep\n").then_some(())
+        });
         tell.send((child, process)).unwrap();
     });
     let (mut child, process) = told.recv().unwrap();

@@ -48,7 +48,11 @@ impl Unit {
             command.arg("--");
         }
         command.arg(&self.program).args(&self.arguments);
-        command.env_clear().env("PATH", SEARCH_PATH).env("HOME", "/root").env("LANG", "C.UTF-8");
+        command
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env("HOME", "/root")
+            .env("LANG", "C.UTF-8");
         command.envs(&self.environment).current_dir("/");
         command
     }
@@ -88,10 +92,15 @@ fn folder(instance: &Instance) -> std::path::PathBuf {
 
 /// A text that changes when one of the files is replaced or written.
 pub(crate) fn revision_of(files: &[&Path]) -> Result<String> {
-    let mut revision = String::new();
-    for path in files {
+    let revision = |path: &&Path| {
         let found = fs::metadata(path).map_err(Error::file("look at", *path))?;
-        revision += &format!("{}.{}.{}.{} ", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
-    }
-    Ok(revision.trim_end().to_owned())
+        Ok(format!(
+            "{}.{}.{}.{}",
+            found.ino(),
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec()
+        ))
+    };
+    Ok(files.iter().map(revision).collect::<Result<Vec<_>>>()?.join(" "))
 }

@@ -1,0 +1,71 @@
+# What a person does with a checkout. `make help` lists it.
+#
+# INSTANCE=name keeps several seeds apart on one machine; CMD, FORCE, LIBVIRT and RELEASES are explained at their targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+INSTANCE ?= $(or $(SEEDBED_INSTANCE),default)
+SEEDBED := $(or $(CARGO_TARGET_DIR),target)/release/kubectl-seedbed
+UP_FLAGS = $(if $(LIBVIRT),--libvirt $(LIBVIRT)) $(foreach release,$(RELEASES),--release $(release))
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The command line is small and builds without libvirt; it then installs and builds everything else.
+.PHONY: cli
+cli:
+	@cargo build --quiet --release --locked --package seedbed-cli
+
+.PHONY: up
+up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace, RELEASES='v1.35.4 …')
+	@$(SEEDBED) --instance $(INSTANCE) up $(UP_FLAGS)
+
+.PHONY: down
+down: cli ## Delete the clusters, stop everything, leave nothing (FORCE=1: without asking the operator)
+	@$(SEEDBED) --instance $(INSTANCE) down $(if $(FORCE),--force)
+
+.PHONY: shell
+shell: cli ## Open a shell in which kubectl, virsh and curl reach the seed and every cluster
+	@$(SEEDBED) --instance $(INSTANCE) shell
+
+export CMD
+.PHONY: run
+run: cli ## Run one command there: make run CMD='kubectl get nodes'
+	@if [ -z "$$CMD" ]; then echo "usage: make run CMD='kubectl get nodes'" >&2; exit 2; fi
+	@$(SEEDBED) --instance $(INSTANCE) run "$$CMD"
+
+.PHONY: status
+status: cli ## Show what runs and how the clusters are
+	@$(SEEDBED) --instance $(INSTANCE) status
+
+.PHONY: test
+test: ## Everything that CI checks: formatting, lints, unit, integration, one real cluster
+	@hack/test
+
+.PHONY: e2e
+e2e: ## The longer tests on real virtual machines
+	@hack/e2e
+
+.PHONY: bench-create
+bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
+	@hack/bench-create
+
+.PHONY: fmt
+fmt: ## Format the sources
+	@cargo fmt --all
+
+.PHONY: lint
+lint: ## Check formatting and lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: generate
+generate: ## Write the generated CRDs and documentation anew
+	@cargo run --quiet --locked --package seedbed-crds --bin crdgen
+
+.PHONY: clean-cache
+clean-cache: ## Remove the cache of built binaries, container images and guest images
+	@hack/clean-cache
