@@ -12,7 +12,7 @@ use crate::errors::Error;
 /// Pause after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest pause.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// Pause after a write that lost against another one: the newer object is on its way through the watch.
 const CONFLICT: Duration = Duration::from_millis(300);
 
@@ -64,5 +64,45 @@ fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
             object.namespace().unwrap_or_default(),
             object.name_any()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbed_crds::NodePool;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::NoChance;
+
+    fn pool(uid: &str) -> NodePool {
+        serde_json::from_value(json!({
+            "apiVersion": "seedbed.dev/v1alpha1", "kind": "NodePool",
+            "metadata": {"namespace": "default", "name": "workers", "uid": uid},
+            "spec": {"clusterRef": {"name": "demo"}, "machine": {"cpus": 2, "memory": "2Gi", "disk": "20Gi"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn pauses_grow_for_each_object_by_itself_and_end_with_a_success() {
+        let backoff = Backoff::new(Arc::new(NoChance));
+        let error = Error::step("keys", "no luck");
+        let seconds = |uid: &str| backoff.failed(&pool(uid), &error).as_secs_f64().round();
+        let grown: Vec<f64> = (0..8).map(|_| seconds("a")).collect();
+        assert_eq!(grown, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        assert!((seconds("b") - 1.0).abs() < f64::EPSILON);
+        backoff.succeeded(&pool("a"));
+        assert!((seconds("a") - 1.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_lost_race_is_tried_again_soon_and_does_not_count() {
+        let backoff = Backoff::new(Arc::new(NoChance));
+        let conflict = Error::Conflict { object: "NodePool default/workers".into() };
+        for _ in 0..5 {
+            assert!(backoff.failed(&pool("a"), &conflict) < Duration::from_secs(1));
+        }
+        assert!(backoff.failed(&pool("a"), &Error::step("keys", "no luck")) < Duration::from_millis(1300));
     }
 }

@@ -127,23 +127,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_ends_the_call_too() {
         let service = tower::service_fn(|_: Request<Body>| async {
-            let body = http_body_util::StreamBody::new(futures::stream::pending::<
-                Result<http_body_util::combinators::Frame, BoxError>,
-            >());
-            let body: Box<DynBody> = Box::new(body);
+            let endless = futures::stream::pending::<Result<_, BoxError>>();
+            let body: Box<DynBody> = Box::new(http_body_util::StreamBody::new(endless));
             Ok::<_, BoxError>(Response::new(body))
         });
-        let client = Client::new(
-            LimitLayer {
-                limit: Duration::from_secs(10),
-            }
-            .layer(service),
-            "default",
-        );
-        let error = Api::<ConfigMap>::default_namespaced(client)
-            .get("x")
-            .await
-            .unwrap_err();
+        let client = Client::new(LimitLayer { limit: Duration::from_secs(10) }.layer(service), "default");
+        let error = Api::<ConfigMap>::default_namespaced(client).get("x").await.unwrap_err();
         assert!(api_message(&error).contains("no answer within 10 s"), "{error}");
     }
 }

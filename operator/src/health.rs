@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::context::Clock;
 
 /// How long one reconcile may run: a pass never waits for a guest, so that one that runs as long is stuck.
-const RECONCILE_LIMIT: Duration = Duration::from_secs(600);
+const RECONCILE_LIMIT: Duration = Duration::from_mins(10);
 /// How long the election may be silent: it looks every two seconds, and one look ends within ten.
-const ELECTION_LIMIT: Duration = Duration::from_secs(60);
+const ELECTION_LIMIT: Duration = Duration::from_mins(1);
 
 /// What the operator does at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,5 +140,47 @@ pub struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.health.lock().running.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconcile_that_never_ends_is_told() {
+        let health = Arc::new(Health::new(TestClock::shared()));
+        let running = health.reconcile("DevCluster default/demo".into());
+        assert_eq!(health.live(), Ok(()));
+        tokio::time::advance(RECONCILE_LIMIT + Duration::from_secs(1)).await;
+        assert!(health.live().unwrap_err().contains("DevCluster default/demo"));
+        drop(running);
+        assert_eq!(health.live(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_is_ready_once_all_caches_are_filled() {
+        let health = Health::new(TestClock::shared());
+        assert!(health.ready().is_err());
+        health.set_role(Role::Standby);
+        assert!(health.ready().is_ok());
+        health.set_synced("devcluster", false);
+        health.set_synced("nodepool", true);
+        health.set_role(Role::Leader);
+        assert!(health.ready().unwrap_err().contains("devcluster"));
+        health.set_synced("devcluster", true);
+        assert_eq!(health.ready(), Ok("leader"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_election_that_hangs_is_told() {
+        let health = Health::new(TestClock::shared());
+        health.set_role(Role::Leader);
+        health.election_alive();
+        tokio::time::advance(ELECTION_LIMIT + Duration::from_secs(1)).await;
+        assert!(health.live().is_err());
+        health.election_alive();
+        assert_eq!(health.live(), Ok(()));
     }
 }

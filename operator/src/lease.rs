@@ -77,7 +77,7 @@ struct Seen {
 
 /// What one look came to.
 enum Look {
-    Held(Lease),
+    Held(Box<Lease>),
     Other { holder: String },
     Failed { message: String },
 }
@@ -101,7 +101,7 @@ impl Election {
     }
 
     /// Returns once the lease is this instance's.
-    pub async fn acquire(&self) -> Lease {
+    pub async fn acquire(&self) -> Box<Lease> {
         let mut seen = None;
         let mut told = None;
         loop {
@@ -128,7 +128,7 @@ impl Election {
     }
 
     /// Renews the lease until it is lost.
-    pub async fn keep(&self, mut held: Lease) -> Lost {
+    pub async fn keep(&self, mut held: Box<Lease>) -> Lost {
         let mut renewed = self.clock.elapsed();
         let mut message = silent();
         loop {
@@ -194,7 +194,7 @@ impl Election {
             Err(message) => return Look::Failed { message },
         };
         let Some(lease) = found else {
-            return self.take(self.create(None)).await;
+            return self.take(self.claim(None)).await;
         };
         let now = self.clock.elapsed();
         let since = match seen {
@@ -213,7 +213,7 @@ impl Election {
             at: since,
         });
         if free {
-            self.take(self.create(Some(lease))).await
+            self.take(self.claim(Some(lease))).await
         } else {
             Look::Other { holder: held_by }
         }
@@ -225,11 +225,11 @@ impl Election {
             spec.renew_time = Some(MicroTime(self.clock.now()));
         }
         match self.replace(&lease).await {
-            Ok(lease) => Look::Held(lease),
+            Ok(lease) => Look::Held(Box::new(lease)),
             Err(Refusal::Other(message) | Refusal::Missing(message)) => Look::Failed { message },
             // Somebody else wrote it: perhaps only a label, or an earlier renewal of ours whose answer was lost.
             Err(Refusal::Conflict) => match self.get().await {
-                Ok(Some(lease)) if holder(&lease) == Some(&self.name.identity) => Look::Held(lease),
+                Ok(Some(lease)) if holder(&lease) == Some(&self.name.identity) => Look::Held(Box::new(lease)),
                 Ok(Some(lease)) => {
                     let holder = holder(&lease).cloned().unwrap_or_else(|| "nobody".to_owned());
                     Look::Other { holder }
@@ -243,7 +243,7 @@ impl Election {
     }
 
     /// Writes the lease as this instance's: a new one, or over the one that was read.
-    async fn create(&self, found: Option<Lease>) -> Result<Lease, Refusal> {
+    async fn claim(&self, found: Option<Lease>) -> Result<Lease, Refusal> {
         let now = MicroTime(self.clock.now());
         let before = found
             .as_ref()
@@ -263,36 +263,20 @@ impl Election {
             }),
             ..LeaseSpec::default()
         };
-        match found {
-            Some(found) => {
-                self.replace(&Lease {
-                    spec: Some(spec),
-                    ..found
-                })
-                .await
-            }
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(self.name.name.clone()),
-                    namespace: Some(self.name.namespace.clone()),
-                    ..ObjectMeta::default()
-                };
-                self.write(self.api.create(
-                    &params(),
-                    &Lease {
-                        metadata,
-                        spec: Some(spec),
-                        ..Lease::default()
-                    },
-                ))
-                .await
-            }
+        if let Some(found) = found {
+            return self.replace(&Lease { spec: Some(spec), ..found }).await;
         }
+        let metadata = ObjectMeta {
+            name: Some(self.name.name.clone()),
+            namespace: Some(self.name.namespace.clone()),
+            ..ObjectMeta::default()
+        };
+        self.write(self.api.create(&params(), &Lease { metadata, spec: Some(spec) })).await
     }
 
     async fn take(&self, write: impl Future<Output = Result<Lease, Refusal>>) -> Look {
         match write.await {
-            Ok(lease) => Look::Held(lease),
+            Ok(lease) => Look::Held(Box::new(lease)),
             Err(Refusal::Conflict) => Look::Failed {
                 message: "another instance was faster".to_owned(),
             },
@@ -386,4 +370,131 @@ fn duration_of(lease: &Lease) -> Duration {
     seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(DURATION, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Asked, NoChance, TestClock, client, refusal};
+
+    /// An API server that holds one `Lease` and refuses writes over an old version, as the real one does.
+    #[derive(Debug, Default)]
+    struct Server {
+        lease: Option<Value>,
+        version: u64,
+        down: bool,
+    }
+
+    impl Server {
+        fn answer(&mut self, asked: &Asked) -> Option<(u16, Value)> {
+            if self.down {
+                return None;
+            }
+            Some(match (asked.method.as_str(), &self.lease) {
+                ("GET", Some(lease)) => (200, lease.clone()),
+                ("GET" | "PUT", None) => refusal(404, "NotFound", "not found"),
+                ("POST", Some(_)) => refusal(409, "AlreadyExists", "exists"),
+                ("PUT", Some(lease))
+                    if lease["metadata"]["resourceVersion"] != asked.body["metadata"]["resourceVersion"] =>
+                {
+                    refusal(409, "Conflict", "the object has been modified")
+                }
+                _ => {
+                    self.version += 1;
+                    let mut lease = asked.body.clone();
+                    lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                    self.lease = Some(lease.clone());
+                    (200, lease)
+                }
+            })
+        }
+    }
+
+    type Shared = Arc<Mutex<Server>>;
+
+    fn election(server: &Shared, clock: &Arc<dyn Clock>, identity: &str) -> Election {
+        let server = server.clone();
+        let client = client(move |asked| {
+            let answer = server.lock().unwrap().answer(&asked);
+            async move {
+                match answer {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let name =
+            LeaseName { namespace: "seedbed-system".into(), name: "operator".into(), identity: identity.into() };
+        Election::new(client, name, clock.clone(), Arc::new(NoChance), Arc::new(Health::new(clock.clone())))
+    }
+
+    fn holder_at(server: &Shared) -> Value {
+        server.lock().unwrap().lease.as_ref().map_or(Value::Null, |lease| lease["spec"]["holderIdentity"].clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_that_start_together_one_wins_and_keeps_it() {
+        let (server, clock) = (Shared::default(), TestClock::shared());
+        let all: Vec<_> = (0..5).map(|n| election(&server, &clock, &format!("instance-{n}"))).collect();
+        let leaders = Mutex::new(0);
+        let each = all.iter().map(|election| async {
+            let held = election.acquire().await;
+            *leaders.lock().unwrap() += 1;
+            election.keep(held).await
+        });
+        let lost = tokio::time::timeout(Duration::from_mins(2), futures::future::select_all(each.map(Box::pin)));
+        assert!(lost.await.is_err(), "the leader lost a lease that nobody else could have");
+        assert_eq!(*leaders.lock().unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_released_lease_is_taken_at_once_and_a_silent_holders_after_its_duration() {
+        let (server, clock) = (Shared::default(), TestClock::shared());
+        let (one, two) = (election(&server, &clock, "one"), election(&server, &clock, "two"));
+        one.acquire().await;
+        one.release().await;
+        let begun = clock.elapsed();
+        two.acquire().await;
+        assert!(clock.elapsed().saturating_sub(begun) < Duration::from_secs(1));
+
+        let begun = clock.elapsed();
+        one.acquire().await;
+        let waited = clock.elapsed().saturating_sub(begun);
+        assert!(waited >= DURATION && waited < DURATION + 2 * RETRY_PERIOD, "{waited:?}");
+        assert_eq!(server.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_cannot_renew_gives_up_before_another_may_start() {
+        let (server, clock) = (Shared::default(), TestClock::shared());
+        let one = election(&server, &clock, "one");
+        let held = one.acquire().await;
+        server.lock().unwrap().down = true;
+        let begun = clock.elapsed();
+        let lost = one.keep(held).await;
+        assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");
+        let waited = clock.elapsed().saturating_sub(begun);
+        assert!(waited <= RENEW_DEADLINE, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_notices_that_it_was_replaced_and_does_not_take_it_back() {
+        let (server, clock) = (Shared::default(), TestClock::shared());
+        let one = election(&server, &clock, "one");
+        let held = one.acquire().await;
+        {
+            let mut server = server.lock().unwrap();
+            let lease = server.lease.as_mut().unwrap();
+            lease["spec"]["holderIdentity"] = json!("two");
+            lease["metadata"]["resourceVersion"] = json!("999");
+        }
+        let lost = one.keep(held).await;
+        assert!(matches!(&lost, Lost::Taken { holder, .. } if holder == "two"), "{lost}");
+        one.release().await;
+        assert_eq!(holder_at(&server), json!("two"));
+    }
 }

@@ -23,6 +23,8 @@ mod server;
 pub mod source;
 pub mod status;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 mod triggers;
 pub mod uploads;
 

@@ -12,7 +12,7 @@ use ureq::Agent;
 /// How long the connection to a server, and then its first answer, may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may send nothing in the middle of a file.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SILENCE_LIMIT: Duration = Duration::from_mins(1);
 
 /// A url that the operator cannot read files from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,4 +147,83 @@ fn decode(path: &str) -> Option<PathBuf> {
         }
     }
     Some(PathBuf::from(std::ffi::OsString::from_vec(decoded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The url of a server that gives that answer to whoever asks first.
+    fn served(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        format!("http://{address}/guest.qcow2")
+    }
+
+    fn error_of(url: &str) -> String {
+        of(url).unwrap().open().err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_local_file_is_read_whatever_its_name() {
+        let folder = std::env::temp_dir().join(format!("seedbed source {}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("a b"), b"bytes").unwrap();
+        let url = format!("file://{}/a%20b", folder.display().to_string().replace(' ', "%20"));
+        let (mut reader, length) = of(&url).unwrap().open().unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((text.as_str(), length), ("bytes", 5));
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_what_to_do() {
+        let message = error_of("file:///nowhere/guest.qcow2");
+        assert!(message.contains("file:///nowhere/guest.qcow2") && message.contains("has to be there"), "{message}");
+    }
+
+    #[test]
+    fn a_download_tells_its_length() {
+        let url = served("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbytes");
+        let (mut reader, length) = of(&url).unwrap().open().unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), length), ("bytes", 5));
+    }
+
+    #[test]
+    fn a_missing_download_is_named_with_what_to_do() {
+        let url = served("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let message = error_of(&url);
+        assert!(message.contains(&url) && message.contains("404") && message.contains("change the url"), "{message}");
+    }
+
+    #[test]
+    fn a_download_of_unknown_length_is_refused() {
+        let url = served("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbytes");
+        assert!(error_of(&url).contains("Content-Length"));
+    }
+
+    #[test]
+    fn urls_that_cannot_be_read_are_told_before_anything_is_opened() {
+        for (url, found) in [
+            ("ftp://host/file", "scheme ftp"),
+            ("file://host/file", "another machine"),
+            ("/file", "no scheme"),
+            ("file:///a%2", "no two hexadecimal digits"),
+        ] {
+            let message = of(url).unwrap_err().to_string();
+            assert!(message.contains(url) && message.contains(found), "{message}");
+        }
+    }
 }

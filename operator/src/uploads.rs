@@ -18,7 +18,7 @@ use crate::triggers::Triggers;
 /// Pause after the first failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// A file that should be on a host.
 #[derive(Clone)]
@@ -230,5 +230,96 @@ fn settle(entry: &mut Transfer, result: Result<(), Fault>, now: Timestamp, pause
                 retry_at,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::TokioTasks;
+    use crate::testing::{NoChance, TestClock, TransferHost};
+
+    fn uploads() -> Uploads {
+        let limit = Duration::from_hours(1);
+        Uploads::new(TestClock::shared(), Arc::new(NoChance), Arc::new(TokioTasks), limit)
+    }
+
+    fn upload(hypervisor: &Arc<TransferHost>) -> Upload {
+        Upload {
+            host: "local".into(),
+            hypervisor: hypervisor.clone(),
+            volume: "base-1234.qcow2".into(),
+            format: VolumeFormat::Qcow2,
+            url: "file:///guest.qcow2".into(),
+            sha256: "1234".into(),
+        }
+    }
+
+    fn refused() -> Fault {
+        Fault::Refused { operation: "upload volume base-1234.qcow2".into(), message: "no space left".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_it_is_asked_one_transfer_runs() {
+        let (host, outcomes) = TransferHost::new();
+        let (uploads, upload) = (uploads(), upload(&host));
+        let mut triggers = uploads.triggers();
+        for _ in 0..5 {
+            assert!(matches!(uploads.ensure(&upload), UploadState::Running { .. }));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(host.begun(), 1);
+        outcomes.send(Ok(())).unwrap();
+        let trigger = triggers.next().await.unwrap();
+        assert_eq!(trigger, UploadTrigger { host: "local".into(), volume: "base-1234.qcow2".into() });
+        assert_eq!(uploads.ensure(&upload), UploadState::Done);
+        assert_eq!(host.begun(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_transfer_waits_for_its_next_attempt() {
+        let (host, outcomes) = TransferHost::new();
+        let (uploads, upload) = (uploads(), upload(&host));
+        let mut triggers = uploads.triggers();
+        uploads.ensure(&upload);
+        outcomes.send(Err(refused())).unwrap();
+        triggers.next().await.unwrap();
+        for _ in 0..5 {
+            let state = uploads.ensure(&upload);
+            assert!(matches!(&state, UploadState::Failed { message, .. } if message.contains("no space left")), "{state:?}");
+        }
+        assert_eq!(host.begun(), 1);
+        tokio::time::advance(FIRST_PAUSE + Duration::from_secs(1)).await;
+        assert!(matches!(uploads.ensure(&upload), UploadState::Running { .. }));
+        outcomes.send(Err(refused())).unwrap();
+        triggers.next().await.unwrap();
+        tokio::time::advance(FIRST_PAUSE + Duration::from_secs(1)).await;
+        assert!(matches!(uploads.ensure(&upload), UploadState::Failed { .. }), "the second pause is longer");
+        assert_eq!(host.begun(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mended_release_is_tried_at_once() {
+        let (host, outcomes) = TransferHost::new();
+        let (uploads, mut upload) = (uploads(), upload(&host));
+        let mut triggers = uploads.triggers();
+        uploads.ensure(&upload);
+        outcomes.send(Err(refused())).unwrap();
+        triggers.next().await.unwrap();
+        upload.url = "file:///other.qcow2".into();
+        assert!(matches!(uploads.ensure(&upload), UploadState::Running { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_url_that_cannot_be_read_is_a_failure_of_the_source() {
+        let (host, _outcomes) = TransferHost::new();
+        let (uploads, mut upload) = (uploads(), upload(&host));
+        upload.url = "ftp://host/file".into();
+        let mut triggers = uploads.triggers();
+        uploads.ensure(&upload);
+        triggers.next().await.unwrap();
+        let state = uploads.ensure(&upload);
+        assert!(matches!(&state, UploadState::Failed { message, .. } if message.contains("ftp")), "{state:?}");
+        assert_eq!(host.begun(), 0);
     }
 }

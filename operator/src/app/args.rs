@@ -12,13 +12,13 @@ use crate::telemetry::LogFormat;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "seedbed-operator", version)]
 pub struct Args {
-    /// Kubeconfig of the API that the DevClusters are in. Left out: KUBECONFIG, ~/.kube/config, or the cluster it runs in.
+    /// Kubeconfig of the API that the clusters' objects are in. Left out: `KUBECONFIG`, ~/.kube/config, or the cluster it runs in.
     #[arg(long, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
     /// Address that /metrics, /livez and /readyz are answered on.
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
     pub metrics_address: SocketAddr,
-    /// How logs are written. What is logged is said by RUST_LOG.
+    /// How logs are written. What is logged is said by `RUST_LOG`.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Namespace of the Lease by which one of several instances is elected.

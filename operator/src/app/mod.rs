@@ -89,7 +89,7 @@ async fn operate(args: Args) -> Result<(), String> {
             random.clone(),
             health.clone(),
         );
-        let Some(held) = stop.cuts(election.acquire()).await else {
+        let Some(held) = Box::pin(stop.cuts(election.acquire())).await else {
             return Ok(());
         };
         health.set_role(Role::Leader);

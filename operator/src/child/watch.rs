@@ -365,3 +365,129 @@ fn what_matters_of_deployment(mut deployment: Deployment) -> Deployment {
     }
     deployment
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Asked, TestClock, client, refusal};
+
+    fn node(ready: &str, heartbeat: &str) -> Value {
+        json!({
+            "metadata": {"name": "demo-cp-0", "uid": "1", "resourceVersion": heartbeat},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}]},
+        })
+    }
+
+    fn pruned(value: Value) -> Node {
+        what_matters_of_node(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_heartbeat_alone_is_no_change() {
+        let mut part = Part::default();
+        assert!(part.see(pruned(node("True", "2026-01-01T00:00:00Z"))));
+        assert!(!part.see(pruned(node("True", "2026-01-01T00:00:10Z"))));
+        assert!(part.see(pruned(node("False", "2026-01-01T00:00:20Z"))));
+    }
+
+    #[test]
+    fn what_was_seen_outlasts_a_short_outage_only() {
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        let mut part = Part::default();
+        part.see(1);
+        part.miss(at(0), "refused".into());
+        assert!(!part.settle(at(29)));
+        assert_eq!(part.value, Observed::Known(1));
+        part.miss(at(29), "another reason".into());
+        assert!(part.settle(at(30)));
+        assert!(matches!(&part.value, Observed::Unknown(why) if why.contains("refused")), "{:?}", part.value);
+        assert!(!part.settle(at(60)), "the same outage is no news");
+        assert!(part.see(1), "being seen again is");
+    }
+
+    fn answer(asked: &Asked) -> Option<(u16, Value)> {
+        let list = |kind: &str, items: Value| {
+            Some((200, json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "5"}, "items": items})))
+        };
+        if asked.query.contains("watch=true") {
+            return None;
+        }
+        match asked.path.as_str() {
+            "/version" => Some((
+                200,
+                json!({
+                    "major": "1", "minor": "35", "gitVersion": "v1.35.4", "gitCommit": "", "gitTreeState": "",
+                    "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+                }),
+            )),
+            "/api/v1/nodes" => list("NodeList", json!([node("True", "2026-01-01T00:00:00Z")])),
+            "/apis/apps/v1/namespaces/kube-system/deployments" => list("DeploymentList", json!([])),
+            _ => list("PartialObjectMetadataList", json!([])),
+        }
+    }
+
+    /// Watches a child that answers for as long as it is up.
+    fn watched() -> (Arc<AtomicBool>, Arc<Mutex<Seen>>, Triggers<ChildKey>) {
+        let up = Arc::new(AtomicBool::new(false));
+        let answers = up.clone();
+        let client = client(move |asked| {
+            let up = answers.load(Ordering::SeqCst);
+            async move {
+                if !up {
+                    return refusal(503, "ServiceUnavailable", "not up");
+                }
+                match answer(&asked) {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let (seen, triggers) = (Arc::new(Mutex::new(Seen::default())), Triggers::default());
+        let key = ChildKey { namespace: "default".into(), name: "demo".into() };
+        let watching =
+            Watching { key, client, seen: seen.clone(), clock: TestClock::shared(), triggers: triggers.clone() };
+        tokio::spawn(watching.run());
+        (up, seen, triggers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unknown_is_told_apart_from_absent() {
+        let (up, seen, triggers) = watched();
+        let view = || seen.lock().unwrap().view();
+        let mut told = triggers.stream();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(view().coredns.known().is_none(), "nothing is known of a child that does not answer");
+        assert!(matches!(view().nodes, Observed::Unknown(why) if why.contains("503")));
+
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(view().coredns, Observed::Known(None), "the child said that there is none");
+        assert_eq!(view().nodes.known().map(Vec::len), Some(1));
+        assert_eq!(view().api_version, Observed::Known("v1.35.4".into()));
+        assert!(told.next().await.is_some());
+
+        up.store(false, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(view().nodes.known().map(Vec::len), Some(1), "a short outage makes nothing unknown");
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert!(view().nodes.known().is_none() && view().coredns.known().is_none());
+
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(view().nodes.known().map(Vec::len), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_is_well_gives_no_trigger_of_itself() {
+        let (up, _seen, triggers) = watched();
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut told = triggers.stream();
+        let quiet = tokio::time::timeout(Duration::from_secs(200), told.next()).await;
+        assert!(quiet.is_err(), "triggered although nothing changed");
+    }
+}

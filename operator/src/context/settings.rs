@@ -18,7 +18,7 @@ impl Default for Settings {
         Self {
             concurrency: 8,
             child_call_limit: Duration::from_secs(10),
-            upload_limit: Duration::from_secs(3600),
+            upload_limit: Duration::from_hours(1),
         }
     }
 }

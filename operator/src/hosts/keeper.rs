@@ -119,3 +119,59 @@ async fn forward(host: String, mut events: broadcast::Receiver<HostEvent>, trigg
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::context::TokioTasks;
+    use crate::testing::TransferHost;
+
+    fn host(uri: &str) -> HypervisorHost {
+        serde_json::from_value(json!({
+            "apiVersion": "seedbed.dev/v1alpha1", "kind": "HypervisorHost", "metadata": {"name": "local"},
+            "spec": {
+                "libvirt": {"uri": uri, "domainType": "qemu", "storagePool": "default"},
+                "nodeAddressRange": "10.64.0.0/16",
+            },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_host_has_one_backend_until_it_is_reached_otherwise() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = made.clone();
+        let keeper = HostKeeper::new(Arc::new(TokioTasks), move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            TransferHost::new().0
+        });
+        let first = keeper.hypervisor(&host("qemu:///system"));
+        assert!(Arc::ptr_eq(&first, &keeper.hypervisor(&host("qemu:///system"))));
+        let other = keeper.hypervisor(&host("qemu+tls://far/system"));
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert_eq!(made.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn what_happens_on_a_host_is_told_with_its_name_and_lost_events_as_the_whole_host() {
+        let (backend, _outcomes) = TransferHost::new();
+        let given = backend.clone();
+        let keeper = HostKeeper::new(Arc::new(TokioTasks), move |_| given.clone());
+        let mut triggers = keeper.triggers();
+        keeper.hypervisor(&host("qemu:///system"));
+        let event = |name: &str| HostEvent { domain: Some(name.into()), kind: EventKind::DomainChanged };
+        // Its buffer holds two: the first of three is lost.
+        for name in ["default.a", "default.b", "default.c"] {
+            backend.happens(event(name));
+        }
+        let told: Vec<_> = triggers.by_ref().take(3).collect().await;
+        assert!(told.iter().all(|trigger| trigger.host == "local"));
+        assert_eq!((told[0].domain.clone(), told[0].kind), (None, EventKind::HostConnected));
+        assert_eq!(told[1].domain.as_deref(), Some("default.b"));
+        assert_eq!(told[2].domain.as_deref(), Some("default.c"));
+    }
+}

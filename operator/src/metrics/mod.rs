@@ -1,17 +1,22 @@
 //! What is told at `/metrics`.
 
+mod hosts;
 mod objects;
+mod pools;
 mod process;
 
 use std::time::Duration;
 
+use kube::ResourceExt;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use seedbed_crds::{Condition, DevCluster, DevMachine, NodePool};
 
-use kube::ResourceExt;
+pub use hosts::HostFigures;
+use hosts::HostGauges;
 use objects::ObjectGauge;
+use pools::PoolGauges;
 use process::ProcessMetrics;
 
 /// Upper bounds of durations, in seconds: from a call that is answered from memory to one that runs into its limit.
@@ -32,27 +37,9 @@ pub struct Metrics {
     clusters: ObjectGauge,
     cluster_conditions: ObjectGauge,
     machine_phases: ObjectGauge,
-    pool_wanted: ObjectGauge,
-    pool_present: ObjectGauge,
-    pool_ready: ObjectGauge,
-    host_memory: ObjectGauge,
-    host_memory_free: ObjectGauge,
-    host_machines: ObjectGauge,
-    host_orphans: ObjectGauge,
+    pools: PoolGauges,
+    hosts: HostGauges,
     process: ProcessMetrics,
-}
-
-/// What is measured of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HostFigures {
-    /// Memory of the host in bytes.
-    pub memory_bytes: u64,
-    /// Memory that is neither reserved nor given to a machine, in bytes.
-    pub memory_free_bytes: u64,
-    /// Virtual machines of ours on it.
-    pub machines: usize,
-    /// What is ours by its metadata and has no owner any more.
-    pub orphans: usize,
 }
 
 impl Metrics {
@@ -123,48 +110,8 @@ impl Metrics {
                 namespaced,
                 &["cluster", "phase"],
             )?,
-            pool_wanted: gauge(
-                "seedbed_nodepool_spec_replicas",
-                "How many workers a NodePool should have.",
-                namespaced,
-                &[],
-            )?,
-            pool_present: gauge(
-                "seedbed_nodepool_status_replicas",
-                "How many machines a NodePool has.",
-                namespaced,
-                &[],
-            )?,
-            pool_ready: gauge(
-                "seedbed_nodepool_status_replicas_ready",
-                "How many machines of a NodePool are Ready nodes.",
-                namespaced,
-                &[],
-            )?,
-            host_memory: gauge(
-                "seedbed_hypervisorhost_memory_bytes",
-                "Memory of a HypervisorHost.",
-                &["name"],
-                &[],
-            )?,
-            host_memory_free: gauge(
-                "seedbed_hypervisorhost_memory_free_bytes",
-                "Memory of a HypervisorHost that is neither reserved nor given to a machine.",
-                &["name"],
-                &[],
-            )?,
-            host_machines: gauge(
-                "seedbed_hypervisorhost_machines",
-                "Virtual machines of Seedbed on a HypervisorHost.",
-                &["name"],
-                &[],
-            )?,
-            host_orphans: gauge(
-                "seedbed_hypervisorhost_orphans",
-                "What is Seedbed's on a HypervisorHost and has no owner any more.",
-                &["name"],
-                &[],
-            )?,
+            pools: PoolGauges::new(&registry)?,
+            hosts: HostGauges::new(&registry)?,
             process: ProcessMetrics::new(&registry)?,
             registry,
         })
@@ -230,46 +177,30 @@ impl Metrics {
 
     /// Tells of the pool as its status says it is.
     pub fn pool(&self, pool: &NodePool) {
-        let id = id(pool);
         let status = pool.status.as_ref();
-        let one = |value: i32| [(Vec::new(), f64::from(value))];
-        self.pool_wanted.replace(&id, one(pool.spec.replicas));
-        self.pool_present
-            .replace(&id, one(status.map_or(0, |status| status.replicas)));
-        self.pool_ready
-            .replace(&id, one(status.map_or(0, |status| status.ready_replicas)));
+        self.pools.set(
+            &id(pool),
+            [
+                pool.spec.replicas,
+                status.map_or(0, |status| status.replicas),
+                status.map_or(0, |status| status.ready_replicas),
+            ],
+        );
     }
 
     /// Tells no more of a pool that is deleted.
     pub fn pool_gone(&self, namespace: &str, name: &str) {
-        let id = [namespace.to_owned(), name.to_owned()];
-        for gauge in [&self.pool_wanted, &self.pool_present, &self.pool_ready] {
-            gauge.replace(&id, []);
-        }
+        self.pools.remove(&[namespace.to_owned(), name.to_owned()]);
     }
 
     /// Tells of the host as it was last seen.
     pub fn host(&self, name: &str, figures: HostFigures) {
-        let id = [name.to_owned()];
-        #[allow(clippy::cast_precision_loss)] // Prometheus knows floats only.
-        let one = |value: u64| [(Vec::new(), value as f64)];
-        self.host_memory.replace(&id, one(figures.memory_bytes));
-        self.host_memory_free.replace(&id, one(figures.memory_free_bytes));
-        self.host_machines.replace(&id, one(figures.machines as u64));
-        self.host_orphans.replace(&id, one(figures.orphans as u64));
+        self.hosts.set(&[name.to_owned()], figures);
     }
 
     /// Tells no more of a host that is deleted.
     pub fn host_gone(&self, name: &str) {
-        let id = [name.to_owned()];
-        for gauge in [
-            &self.host_memory,
-            &self.host_memory_free,
-            &self.host_machines,
-            &self.host_orphans,
-        ] {
-            gauge.replace(&id, []);
-        }
+        self.hosts.remove(&[name.to_owned()]);
     }
 
     /// Everything in Prometheus' text format.

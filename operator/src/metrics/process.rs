@@ -78,7 +78,7 @@ impl ProcessMetrics {
     }
 }
 
-/// User and system time out of `/proc/self/stat` (proc_pid_stat(5), fields 14 and 15). The name, field 2, may hold anything, so
+/// User and system time out of `/proc/self/stat` (its manual page `proc_pid_stat(5)`, fields 14 and 15). The name, field 2, may hold anything, so
 /// that fields are counted from its last parenthesis.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
