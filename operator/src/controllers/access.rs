@@ -31,7 +31,10 @@ pub struct Accesses {
 impl Accesses {
     /// Forgets the access to a cluster that is gone.
     pub fn forget(&self, cluster_uid: &str) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster_uid);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(cluster_uid);
     }
 
     fn get(&self, cluster_uid: &str, endpoint: &str) -> Option<ChildAccess> {
@@ -40,18 +43,28 @@ impl Accesses {
     }
 
     fn keep(&self, cluster_uid: String, access: ChildAccess) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster_uid, access);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(cluster_uid, access);
     }
 }
 
 /// The key of a cluster's child API.
 pub fn key(cluster: &DevCluster) -> ChildKey {
-    ChildKey { namespace: owned::namespace(cluster), name: owned::name(cluster) }
+    ChildKey {
+        namespace: owned::namespace(cluster),
+        name: owned::name(cluster),
+    }
 }
 
 /// Address of the cluster's API server, once it is allotted: that of its control plane.
 pub fn api_server(cluster: &str, stored: Option<&Stored>) -> Option<Ipv4Addr> {
-    stored?.allocations.machines.get(&names::control_plane(cluster, 0)).map(|m| m.ip)
+    stored?
+        .allocations
+        .machines
+        .get(&names::control_plane(cluster, 0))
+        .map(|m| m.ip)
 }
 
 /// The child's API; none before its address and its CA are there.
@@ -62,7 +75,9 @@ pub async fn child(
     stored: Option<&Stored>,
 ) -> Result<Option<Arc<dyn ChildApi>>, Error> {
     let (name, uid) = (owned::name(cluster), owned::uid(cluster));
-    let Some(address) = api_server(&name, stored) else { return Ok(None) };
+    let Some(address) = api_server(&name, stored) else {
+        return Ok(None);
+    };
     let endpoint = ClusterPlan::endpoint(address).url();
     let access = match accesses.get(&uid, &endpoint) {
         Some(access) => access,
@@ -109,5 +124,6 @@ pub fn kubeconfig(
 
 fn admin(ca: &CertificateAuthority, context: &Context) -> Result<IssuedCertificate, Error> {
     let lifetime = Lifetime::starting(context.clock.now().as_second(), LIFETIME);
-    ca.client_certificate(ADMIN.0, Some(ADMIN.1), lifetime).map_err(|e| Error::step("keys", e))
+    ca.client_certificate(ADMIN.0, Some(ADMIN.1), lifetime)
+        .map_err(|e| Error::step("keys", e))
 }

@@ -25,7 +25,10 @@ pub enum AllocationsError {
         source: kube::Error,
     },
     /// What it holds cannot be read.
-    #[error("ConfigMap {name}: key {} cannot be read: {message}; restore it from a backup: it says which addresses the machines have", allocation::KEY)]
+    #[error(
+        "ConfigMap {name}: key {} cannot be read: {message}; restore it from a backup: it says which addresses the machines have",
+        allocation::KEY
+    )]
     Broken {
         /// The ConfigMap.
         name: String,
@@ -55,14 +58,21 @@ pub async fn load(client: &Client, cluster: &DevCluster) -> Result<Option<Stored
     let found = api(client, cluster)
         .get_opt(&name)
         .await
-        .map_err(|source| AllocationsError::Api { name: name.clone(), source })?;
+        .map_err(|source| AllocationsError::Api {
+            name: name.clone(),
+            source,
+        })?;
     let Some(object) = found else { return Ok(None) };
     let allocations = parse(&object)?;
     Ok(Some(Stored { object, allocations }))
 }
 
 /// Writes the first allocations of a cluster.
-pub async fn create(client: &Client, cluster: &DevCluster, allocations: &Allocations) -> Result<(), AllocationsError> {
+pub async fn create(
+    client: &Client,
+    cluster: &DevCluster,
+    allocations: &Allocations,
+) -> Result<(), AllocationsError> {
     let name = allocation::config_map(&owned::name(cluster));
     let mut labels = owned::labels(&owned::name(cluster));
     labels.insert(HOST_LABEL.to_owned(), cluster.spec.host_ref.name.clone());
@@ -117,8 +127,13 @@ pub async fn ranges_on_host(client: &Client, host: &str) -> Result<Vec<Ipv4Net>,
     let all = Api::<ConfigMap>::all(client.clone())
         .list(&selector)
         .await
-        .map_err(|source| AllocationsError::Api { name: format!("of host {host}"), source })?;
-    all.iter().map(|object| parse(object).map(|a| a.node_cidr)).collect()
+        .map_err(|source| AllocationsError::Api {
+            name: format!("of host {host}"),
+            source,
+        })?;
+    all.iter()
+        .map(|object| parse(object).map(|a| a.node_cidr))
+        .collect()
 }
 
 fn api(client: &Client, cluster: &DevCluster) -> Api<ConfigMap> {
@@ -126,7 +141,10 @@ fn api(client: &Client, cluster: &DevCluster) -> Api<ConfigMap> {
 }
 
 fn parse(object: &ConfigMap) -> Result<Allocations, AllocationsError> {
-    let broken = |message: String| AllocationsError::Broken { name: object.name_any(), message };
+    let broken = |message: String| AllocationsError::Broken {
+        name: object.name_any(),
+        message,
+    };
     let text = object
         .data
         .as_ref()
@@ -136,7 +154,9 @@ fn parse(object: &ConfigMap) -> Result<Allocations, AllocationsError> {
 }
 
 fn data(name: &str, allocations: &Allocations) -> Result<BTreeMap<String, String>, AllocationsError> {
-    let text = serde_json::to_string_pretty(allocations)
-        .map_err(|e| AllocationsError::Broken { name: name.to_owned(), message: e.to_string() })?;
+    let text = serde_json::to_string_pretty(allocations).map_err(|e| AllocationsError::Broken {
+        name: name.to_owned(),
+        message: e.to_string(),
+    })?;
     Ok(BTreeMap::from([(allocation::KEY.to_owned(), text)]))
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
-use k8s_openapi::NamespaceResourceScope;
 use seedbed_planner::names::FINALIZER;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -32,7 +32,12 @@ pub async fn remove<K>(client: &Client, object: &K) -> Result<(), Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    let finalizers: Vec<String> = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+    let finalizers: Vec<String> = object
+        .finalizers()
+        .iter()
+        .filter(|f| *f != FINALIZER)
+        .cloned()
+        .collect();
     match write(client, object, &finalizers).await {
         Err(Error::Api { source, .. }) if status_code(&source) == Some(404) => Ok(()),
         other => other,

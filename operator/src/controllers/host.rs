@@ -9,7 +9,8 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    DevCluster, DevMachine, HostOrphan, HostResources, HypervisorHost, HypervisorHostStatus, OrphanPolicy, quantity,
+    DevCluster, DevMachine, HostOrphan, HostResources, HypervisorHost, HypervisorHostStatus, OrphanPolicy,
+    quantity,
 };
 use seedbed_hypervisor::{Fault, HostFacts, Hypervisor, Inventory, Owner, PowerState};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
@@ -30,7 +31,10 @@ const UNREACHABLE: Duration = Duration::from_secs(5);
 pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let api = Api::<HypervisorHost>::all(context.client.clone());
-    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let found = api
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cached), e))?;
     let Some(host) = found.filter(|h| h.metadata.deletion_timestamp.is_none()) else {
         context.hosts.forget(&cached.name_any());
         context.uploads.forget(&cached.name_any());
@@ -55,8 +59,16 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
         remove_orphans(&host, &status.orphans, inventory, hypervisor.as_ref(), now).await?;
     }
     if let Some(written) = write_status(&api, &host, status).await? {
-        let old = host.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let old = host
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let new = written
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
         transitions::publish(context, &written, old, new).await;
     }
     let wait = if looked.is_ok() { LATER } else { UNREACHABLE };
@@ -80,7 +92,10 @@ async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
         .list_metadata(&params)
         .await
         .map_err(|e| Error::api("DevMachines: list", e))?;
-    let uids = clusters.iter().map(owned::uid).chain(machines.iter().map(owned::uid));
+    let uids = clusters
+        .iter()
+        .map(owned::uid)
+        .chain(machines.iter().map(owned::uid));
     Ok(uids.collect())
 }
 
@@ -94,7 +109,15 @@ fn status(
     let old = host.status.clone().unwrap_or_default();
     let generation = host.metadata.generation;
     let (summary, reachable) = match looked {
-        Ok(_) => (Summary::Ready, Finding::new(condition::HOST_REACHABLE, true, Reason::HostReachable, "the host answers")),
+        Ok(_) => (
+            Summary::Ready,
+            Finding::new(
+                condition::HOST_REACHABLE,
+                true,
+                Reason::HostReachable,
+                "the host answers",
+            ),
+        ),
         Err(fault) => unreachable(fault),
     };
     let mut findings = summary.findings();
@@ -104,7 +127,9 @@ fn status(
         conditions: conditions::merge(&old.conditions, findings, generation, now),
         ..old.clone()
     };
-    let Ok((facts, inventory)) = looked else { return base };
+    let Ok((facts, inventory)) = looked else {
+        return base;
+    };
     let orphans = orphans(inventory, owners, &old.orphans, now);
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     HypervisorHostStatus {
@@ -130,7 +155,12 @@ fn unreachable(fault: &Fault) -> (Summary, Finding) {
         _ => Summary::Unknown(reason, message.clone()),
     };
     let reachable = match status {
-        Status::False => Finding::new(condition::HOST_REACHABLE, true, Reason::HostReachable, "the host answers"),
+        Status::False => Finding::new(
+            condition::HOST_REACHABLE,
+            true,
+            Reason::HostReachable,
+            "the host answers",
+        ),
         _ => Finding::new(condition::HOST_REACHABLE, Status::Unknown, reason, message),
     };
     (summary, reachable)
@@ -146,7 +176,10 @@ fn free(host: &HypervisorHost, facts: &HostFacts, world: &World) -> u64 {
         .filter_map(|m| quantity::bytes(&m.spec.machine.memory))
         .sum();
     let reserved = quantity::bytes(&host.spec.reserved_memory).unwrap_or(0);
-    facts.memory_bytes.saturating_sub(reserved).saturating_sub(promised)
+    facts
+        .memory_bytes
+        .saturating_sub(reserved)
+        .saturating_sub(promised)
 }
 
 fn ours(inventory: &Inventory) -> usize {
@@ -205,12 +238,16 @@ async fn remove_orphans(
         match orphan.kind.as_str() {
             "Domain" => {
                 let domain = inventory.domains.iter().find(|d| d.name == orphan.name);
-                let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else { continue };
+                let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else {
+                    continue;
+                };
                 remove_domain(&domain.name, domain.power, owner, hypervisor).await?;
             }
             _ => {
                 let network = inventory.networks.iter().find(|n| n.name == orphan.name);
-                let Some(owner) = network.and_then(|n| n.owner.as_ref()) else { continue };
+                let Some(owner) = network.and_then(|n| n.owner.as_ref()) else {
+                    continue;
+                };
                 hypervisor.delete_network(&orphan.name, owner).await?;
             }
         }
@@ -230,8 +267,12 @@ async fn remove_domain(
     }
     hypervisor.undefine_domain(name, owner).await?;
     if let (Some(machine), Some(uid)) = (&owner.machine, &owner.machine_uid) {
-        hypervisor.delete_volume(&names::root_volume(&owner.namespace, machine, uid)).await?;
-        hypervisor.delete_volume(&names::cidata_volume(&owner.namespace, machine, uid)).await?;
+        hypervisor
+            .delete_volume(&names::root_volume(&owner.namespace, machine, uid))
+            .await?;
+        hypervisor
+            .delete_volume(&names::cidata_volume(&owner.namespace, machine, uid))
+            .await?;
     }
     Ok(())
 }

@@ -3,7 +3,12 @@
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 
 fn ready(node: &Node) -> Option<&NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == "Ready")
+    node.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|c| c.type_ == "Ready")
 }
 
 /// Whether the node says that it is Ready. "Unknown" is what the control plane says of a kubelet that fell silent.

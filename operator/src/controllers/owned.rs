@@ -39,7 +39,13 @@ pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Option<Owner
 
 /// UID of the owner of that kind.
 pub fn owner_uid<'a>(object: &'a impl Resource, kind: &str) -> Option<&'a str> {
-    object.meta().owner_references.iter().flatten().find(|o| o.kind == kind).map(|o| o.uid.as_str())
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|o| o.kind == kind)
+        .map(|o| o.uid.as_str())
 }
 
 /// A reference to an owner that does not control the object.

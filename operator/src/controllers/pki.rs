@@ -50,7 +50,11 @@ pub fn kubeconfig_secret(cluster: &str) -> String {
 
 /// Names of all Secrets that the operator makes for a cluster.
 pub fn secret_names(cluster: &str) -> Vec<String> {
-    SUFFIXES.iter().map(|s| format!("{cluster}-{s}")).chain([kubeconfig_secret(cluster)]).collect()
+    SUFFIXES
+        .iter()
+        .map(|s| format!("{cluster}-{s}"))
+        .chain([kubeconfig_secret(cluster)])
+        .collect()
 }
 
 /// The cluster's keys; none where at least one of the Secrets is not there yet.
@@ -98,10 +102,16 @@ pub async fn create(client: &Client, cluster: &DevCluster, now: i64) -> Result<(
 
 /// Creates the Secret unless one of its name is there.
 async fn create_secret(client: &Client, namespace: &str, secret: &Secret) -> Result<(), KeysError> {
-    match Api::<Secret>::namespaced(client.clone(), namespace).create(&PostParams::default(), secret).await {
+    match Api::<Secret>::namespaced(client.clone(), namespace)
+        .create(&PostParams::default(), secret)
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(source) => Err(KeysError::Api { name: secret.metadata.name.clone().unwrap_or_default(), source }),
+        Err(source) => Err(KeysError::Api {
+            name: secret.metadata.name.clone().unwrap_or_default(),
+            source,
+        }),
     }
 }
 
@@ -125,12 +135,20 @@ async fn pair(client: &Client, namespace: &str, name: &str) -> Result<Option<(St
     let secret = Api::<Secret>::namespaced(client.clone(), namespace)
         .get_opt(name)
         .await
-        .map_err(|source| KeysError::Api { name: name.to_owned(), source })?;
+        .map_err(|source| KeysError::Api {
+            name: name.to_owned(),
+            source,
+        })?;
     let Some(secret) = secret else { return Ok(None) };
     let data = secret.data.unwrap_or_default();
     let text = |key: &str| {
-        let broken = |message: String| KeysError::Broken { name: name.to_owned(), message };
-        let bytes = data.get(key).ok_or_else(|| broken(format!("found no key {key}, expected one in PEM")))?;
+        let broken = |message: String| KeysError::Broken {
+            name: name.to_owned(),
+            message,
+        };
+        let bytes = data
+            .get(key)
+            .ok_or_else(|| broken(format!("found no key {key}, expected one in PEM")))?;
         String::from_utf8(bytes.0.clone()).map_err(|_| broken(format!("key {key} is not text, expected PEM")))
     };
     Ok(Some((text(CERTIFICATE)?, text(KEY)?)))

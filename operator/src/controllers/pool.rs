@@ -28,7 +28,10 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     let context = &world.context;
     let namespace = owned::namespace(cached);
     let api = Api::<NodePool>::namespaced(context.client.clone(), &namespace);
-    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let found = api
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cached), e))?;
     let Some(pool) = found.filter(|p| p.uid() == cached.uid()) else {
         context.metrics.pool_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
@@ -50,10 +53,25 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     if let Some(cluster) = &cluster {
         carry_out(&plan, &pool, cluster, world).await?;
     }
-    let status = status(&pool, cluster.as_ref(), &machines, &plan, problem, context.clock.now());
+    let status = status(
+        &pool,
+        cluster.as_ref(),
+        &machines,
+        &plan,
+        problem,
+        context.clock.now(),
+    );
     if let Some(written) = write_status(&api, &pool, status).await? {
-        let old = pool.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let old = pool
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let new = written
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
         transitions::publish(context, &written, old, new).await;
         context.metrics.pool(&written);
     }
@@ -66,8 +84,15 @@ async fn machines(pool: &NodePool, world: &World) -> Result<Vec<DevMachine>, Err
     let selector = kube::api::ListParams::default().labels(&selector(pool));
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
     let uid = owned::uid(pool);
-    let list = api.list(&selector).await.map_err(|e| Error::api(format!("{}: list machines", describe(pool)), e))?;
-    Ok(list.items.into_iter().filter(|m| owned::owner_uid(m, "NodePool") == Some(&uid)).collect())
+    let list = api
+        .list(&selector)
+        .await
+        .map_err(|e| Error::api(format!("{}: list machines", describe(pool)), e))?;
+    Ok(list
+        .items
+        .into_iter()
+        .filter(|m| owned::owner_uid(m, "NodePool") == Some(&uid))
+        .collect())
 }
 
 fn selector(pool: &NodePool) -> String {
@@ -83,14 +108,23 @@ fn decide(
 ) -> Result<PoolPlan, Summary> {
     let stalled = |reason, message: String| Err(Summary::Stalled(reason, message));
     let Some(cluster) = cluster else {
-        let message = format!("no DevCluster named {} exists in this namespace", pool.spec.cluster_ref.name);
+        let message = format!(
+            "no DevCluster named {} exists in this namespace",
+            pool.spec.cluster_ref.name
+        );
         return stalled(Reason::ClusterNotFound, message);
     };
     if cluster.metadata.deletion_timestamp.is_some() {
-        return Err(Summary::Progressing(Reason::Deleting, "the cluster is being deleted".to_owned()));
+        return Err(Summary::Progressing(
+            Reason::Deleting,
+            "the cluster is being deleted".to_owned(),
+        ));
     }
     if cluster.spec.paused {
-        return Err(Summary::Degraded(Reason::Paused, "spec.paused of the DevCluster is true".to_owned()));
+        return Err(Summary::Degraded(
+            Reason::Paused,
+            "spec.paused of the DevCluster is true".to_owned(),
+        ));
     }
     if owned::name(pool) == names::control_plane_prefix(&owned::name(cluster)) {
         let message = format!(
@@ -123,7 +157,12 @@ fn decide(
     Ok(pool::plan(replicas, rollout, &seen))
 }
 
-async fn carry_out(plan: &PoolPlan, pool: &NodePool, cluster: &DevCluster, world: &World) -> Result<(), Error> {
+async fn carry_out(
+    plan: &PoolPlan,
+    pool: &NodePool,
+    cluster: &DevCluster,
+    world: &World,
+) -> Result<(), Error> {
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
     for index in &plan.create {
         let machine = worker(pool, cluster, *index);
@@ -144,7 +183,10 @@ async fn carry_out(plan: &PoolPlan, pool: &NodePool, cluster: &DevCluster, world
 
 async fn delete(api: &Api<DevMachine>, name: &str, uid: Option<String>) -> Result<(), Error> {
     let params = DeleteParams {
-        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+        preconditions: uid.map(|uid| Preconditions {
+            uid: Some(uid),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     match api.delete(name, &params).await {
@@ -158,10 +200,17 @@ async fn delete(api: &Api<DevMachine>, name: &str, uid: Option<String>) -> Resul
 fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
     let mut labels = owned::labels(&owned::name(cluster));
     labels.insert(names::POOL_LABEL.to_owned(), owned::name(pool));
-    labels.insert(names::ROLE_LABEL.to_owned(), names::role_label(MachineRole::Worker).to_owned());
+    labels.insert(
+        names::ROLE_LABEL.to_owned(),
+        names::role_label(MachineRole::Worker).to_owned(),
+    );
     let spec = DevMachineSpec {
-        cluster_ref: LocalReference { name: owned::name(cluster) },
-        pool_ref: Some(LocalReference { name: owned::name(pool) }),
+        cluster_ref: LocalReference {
+            name: owned::name(cluster),
+        },
+        pool_ref: Some(LocalReference {
+            name: owned::name(pool),
+        }),
         host_ref: cluster.spec.host_ref.clone(),
         role: MachineRole::Worker,
         version: cluster.spec.version.clone(),
@@ -174,7 +223,10 @@ fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
         labels: Some(labels),
         finalizers: Some(vec![names::FINALIZER.to_owned()]),
         owner_references: Some(
-            owned::owner_reference(pool).into_iter().chain(owned::reference(cluster)).collect(),
+            owned::owner_reference(pool)
+                .into_iter()
+                .chain(owned::reference(cluster))
+                .collect(),
         ),
         ..machine.metadata
     };
@@ -188,18 +240,30 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
     }
     let context = &world.context;
     let api = Api::<DevMachine>::namespaced(context.client.clone(), &owned::namespace(pool));
-    for machine in machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()) {
+    for machine in machines
+        .iter()
+        .filter(|m| m.metadata.deletion_timestamp.is_none())
+    {
         delete(&api, &machine.name_any(), machine.uid()).await?;
     }
     if machines.is_empty() {
         super::finalizer::remove(&context.client, pool).await?;
-        context.metrics.pool_gone(&owned::namespace(pool), &pool.name_any());
+        context
+            .metrics
+            .pool_gone(&owned::namespace(pool), &pool.name_any());
         return Ok(Action::await_change());
     }
     let pools = Api::<NodePool>::namespaced(context.client.clone(), &owned::namespace(pool));
     let message = format!("{} machines are still there", machines.len());
     let summary = Some(Summary::Progressing(Reason::Deleting, message));
-    let status = status(pool, None, machines, &PoolPlan::default(), summary, context.clock.now());
+    let status = status(
+        pool,
+        None,
+        machines,
+        &PoolPlan::default(),
+        summary,
+        context.clock.now(),
+    );
     write_status(&pools, pool, status).await?;
     Ok(Action::requeue(LATER))
 }
@@ -217,12 +281,22 @@ fn status(
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let total = count(machines.len());
     let ready = count(machines.iter().filter(|m| machine::is_ready(m)).count());
-    let current = count(machines.iter().filter(|m| Some(&m.spec.template_hash) == hash.as_ref()).count());
+    let current = count(
+        machines
+            .iter()
+            .filter(|m| Some(&m.spec.template_hash) == hash.as_ref())
+            .count(),
+    );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));
     let mut findings = summary.findings();
     let up_to_date = hash.is_some() && current == total;
     findings.push(if up_to_date {
-        Finding::new(condition::UP_TO_DATE, true, Reason::AsAsked, "all machines are of the present template")
+        Finding::new(
+            condition::UP_TO_DATE,
+            true,
+            Reason::AsAsked,
+            "all machines are of the present template",
+        )
     } else {
         let message = format!("{current} of {total} machines are of the present template");
         Finding::new(condition::UP_TO_DATE, false, Reason::RollingOut, message)
@@ -242,14 +316,19 @@ fn status(
 
 fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -> Summary {
     if current < total {
-        let message = format!("{current} of {total} machines are of the present template, {ready} are Ready, {wanted} are wanted");
+        let message = format!(
+            "{current} of {total} machines are of the present template, {ready} are Ready, {wanted} are wanted"
+        );
         return Summary::Progressing(Reason::RollingOut, message);
     }
     if total != wanted || !plan.create.is_empty() || !plan.delete.is_empty() {
         return Summary::Progressing(Reason::Scaling, format!("{total} machines, {wanted} are wanted"));
     }
     if ready < wanted {
-        return Summary::Progressing(Reason::WorkersNotReady, format!("{ready} of {wanted} workers are Ready"));
+        return Summary::Progressing(
+            Reason::WorkersNotReady,
+            format!("{ready} of {wanted} workers are Ready"),
+        );
     }
     Summary::Ready
 }

@@ -34,7 +34,10 @@ enum OnHost {
 pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let api = Api::<KubernetesRelease>::all(context.client.clone());
-    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let found = api
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cached), e))?;
     let Some(release) = found.filter(|r| r.metadata.deletion_timestamp.is_none()) else {
         return Ok(Action::await_change());
     };
@@ -44,11 +47,23 @@ pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Acti
         hosts.push((host.name_any(), state));
     }
     hosts.sort_by(|a, b| a.0.cmp(&b.0));
-    let wait = if hosts.iter().all(|(_, s)| matches!(s, OnHost::Present)) { LATER } else { TRANSFERRING };
+    let wait = if hosts.iter().all(|(_, s)| matches!(s, OnHost::Present)) {
+        LATER
+    } else {
+        TRANSFERRING
+    };
     let status = status(&release, &hosts, context.clock.now());
     if let Some(written) = write_status(&api, &release, status).await? {
-        let old = release.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let old = release
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let new = written
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
         transitions::publish(context, &written, old, new).await;
     }
     Ok(Action::requeue(jittered(&*context.random, wait)))
@@ -65,7 +80,9 @@ async fn ensure(
         Ok(missing) => missing,
         Err(fault) => return OnHost::Unknown(fault.to_string()),
     };
-    let Some(file) = missing.first() else { return OnHost::Present };
+    let Some(file) = missing.first() else {
+        return OnHost::Present;
+    };
     let state = world.context.uploads.ensure(&Upload {
         host: host.name_any(),
         hypervisor: hypervisor.clone(),
@@ -76,9 +93,11 @@ async fn ensure(
     });
     match state {
         UploadState::Failed { message, .. } => OnHost::Broken(message),
-        UploadState::Running { .. } | UploadState::Done => {
-            OnHost::Transferring(format!("{} is being put on the host, {} files are still to come", file.artefact.url, missing.len()))
-        }
+        UploadState::Running { .. } | UploadState::Done => OnHost::Transferring(format!(
+            "{} is being put on the host, {} files are still to come",
+            file.artefact.url,
+            missing.len()
+        )),
     }
 }
 
@@ -92,10 +111,15 @@ fn status(
     let mut findings = summary.findings();
     findings.push(match &summary {
         Summary::Ready => Finding::new(condition::RELEASE_AVAILABLE, true, Reason::ReleasePresent, ""),
-        Summary::Unknown(reason, message) => {
-            Finding::new(condition::RELEASE_AVAILABLE, Status::Unknown, *reason, message.clone())
-        }
-        Summary::Progressing(reason, message) | Summary::Degraded(reason, message) | Summary::Stalled(reason, message) => {
+        Summary::Unknown(reason, message) => Finding::new(
+            condition::RELEASE_AVAILABLE,
+            Status::Unknown,
+            *reason,
+            message.clone(),
+        ),
+        Summary::Progressing(reason, message)
+        | Summary::Degraded(reason, message)
+        | Summary::Stalled(reason, message) => {
             Finding::new(condition::RELEASE_AVAILABLE, false, *reason, message.clone())
         }
     });
@@ -119,14 +143,22 @@ fn status(
 
 fn summary(hosts: &[(String, OnHost)]) -> Summary {
     let first = |pick: fn(&OnHost) -> Option<&String>| {
-        hosts.iter().find_map(|(host, state)| pick(state).map(|m| format!("host {host}: {m}")))
+        hosts
+            .iter()
+            .find_map(|(host, state)| pick(state).map(|m| format!("host {host}: {m}")))
     };
     // A file that cannot be read, or is another one than promised, stays so until somebody mends it; it is still tried again,
     // with growing pauses, since a server may have been down.
     if let Some(message) = first(|s| if let OnHost::Broken(m) = s { Some(m) } else { None }) {
         return Summary::Stalled(Reason::ReleaseBroken, message);
     }
-    if let Some(message) = first(|s| if let OnHost::Transferring(m) = s { Some(m) } else { None }) {
+    if let Some(message) = first(|s| {
+        if let OnHost::Transferring(m) = s {
+            Some(m)
+        } else {
+            None
+        }
+    }) {
         return Summary::Progressing(Reason::ReleaseTransferring, message);
     }
     if let Some(message) = first(|s| if let OnHost::Unknown(m) = s { Some(m) } else { None }) {

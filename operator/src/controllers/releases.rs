@@ -29,8 +29,18 @@ pub fn files(release: &KubernetesRelease) -> Vec<ReleaseFile> {
     };
     let mut files = Vec::with_capacity(3);
     // Small files first: an unreadable one is told before minutes are spent on the large one.
-    files.extend(image.kernel.as_ref().map(|a| file(a, "kernel", VolumeFormat::Raw)));
-    files.extend(image.initrd.as_ref().map(|a| file(a, "initrd", VolumeFormat::Raw)));
+    files.extend(
+        image
+            .kernel
+            .as_ref()
+            .map(|a| file(a, "kernel", VolumeFormat::Raw)),
+    );
+    files.extend(
+        image
+            .initrd
+            .as_ref()
+            .map(|a| file(a, "initrd", VolumeFormat::Raw)),
+    );
     files.push(file(&image.disk, "qcow2", VolumeFormat::Qcow2));
     files
 }
@@ -61,8 +71,16 @@ pub async fn on_host(
         Err(fault) => Observed::Unknown(fault.to_string()),
         Ok(missing) if missing.is_empty() => Observed::Known(Ok(())),
         Ok(missing) => {
-            let mut message = format!("release {} is not complete on host {}", owned::name(release), owned::name(host));
-            let told = release.status.iter().flat_map(|s| &s.hosts).find(|h| h.name == owned::name(host));
+            let mut message = format!(
+                "release {} is not complete on host {}",
+                owned::name(release),
+                owned::name(host)
+            );
+            let told = release
+                .status
+                .iter()
+                .flat_map(|s| &s.hosts)
+                .find(|h| h.name == owned::name(host));
             match told.and_then(|h| h.message.as_ref()) {
                 Some(why) => _ = write!(message, ": {why}"),
                 None => _ = write!(message, ": {} of its files are still to come", missing.len()),
@@ -73,7 +91,10 @@ pub async fn on_host(
 }
 
 /// The files that are not complete on the host.
-pub async fn missing(release: &KubernetesRelease, hypervisor: &dyn Hypervisor) -> Result<Vec<ReleaseFile>, Fault> {
+pub async fn missing(
+    release: &KubernetesRelease,
+    hypervisor: &dyn Hypervisor,
+) -> Result<Vec<ReleaseFile>, Fault> {
     let mut missing = Vec::new();
     for file in files(release) {
         if !hypervisor.volume(&file.volume).await?.is_some_and(|v| v.complete) {

@@ -16,11 +16,15 @@ impl Said {
     pub fn told<K: Resource>(&self, object: &K, what: &str) -> bool {
         let uid = object.meta().uid.clone().unwrap_or_default();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(uid, what.to_owned()).is_some_and(|before| before == what)
+        last.insert(uid, what.to_owned())
+            .is_some_and(|before| before == what)
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, object: &impl ResourceExt) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&object.uid().unwrap_or_default());
     }
 }

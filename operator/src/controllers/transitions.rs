@@ -29,9 +29,21 @@ where
         let note = if condition.message.is_empty() {
             format!("{} is {}", condition.type_, condition.status)
         } else {
-            format!("{} is {}: {}", condition.type_, condition.status, condition.message)
+            format!(
+                "{} is {}: {}",
+                condition.type_, condition.status, condition.message
+            )
         };
-        context.events.publish(object, event_type(condition), &condition.reason, &condition.type_, &note).await;
+        context
+            .events
+            .publish(
+                object,
+                event_type(condition),
+                &condition.reason,
+                &condition.type_,
+                &note,
+            )
+            .await;
     }
 }
 
@@ -43,7 +55,16 @@ where
     if error.is_conflict() {
         return;
     }
-    context.events.publish(object, EventType::Warning, "StepFailed", "Reconcile", &format!("{action}: {error}")).await;
+    context
+        .events
+        .publish(
+            object,
+            EventType::Warning,
+            "StepFailed",
+            "Reconcile",
+            &format!("{action}: {error}"),
+        )
+        .await;
 }
 
 /// What asks for a person's attention is a warning.

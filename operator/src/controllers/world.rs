@@ -6,6 +6,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use tokio::sync::watch;
 
 use super::access::Accesses;
 use super::owned;
@@ -22,6 +23,8 @@ pub struct World {
     pub context: Arc<Context>,
     /// Access to the child clusters.
     pub accesses: Accesses,
+    /// Whether every cache had its first list.
+    pub synced: watch::Receiver<bool>,
     /// Held while a cluster's range is chosen.
     pub allotting: tokio::sync::Mutex<()>,
     /// Warnings about network policies.
@@ -41,12 +44,33 @@ pub struct World {
 impl World {
     /// Returns once every cache had its first list. Before that, what is not in a cache may well exist.
     pub async fn synced(&self) -> Result<(), Error> {
-        let gone = |error| Error::step("cache", error);
-        self.clusters.wait_until_ready().await.map_err(gone)?;
-        self.pools.wait_until_ready().await.map_err(gone)?;
-        self.machines.wait_until_ready().await.map_err(gone)?;
-        self.hosts.wait_until_ready().await.map_err(gone)?;
-        self.releases.wait_until_ready().await.map_err(gone)
+        self.synced
+            .clone()
+            .wait_for(|synced| *synced)
+            .await
+            .map(drop)
+            .map_err(|e| Error::step("cache", e))
+    }
+
+    /// Waits for the first list of every cache and says so to all who wait. Caches are waited for here alone: each wakes only one
+    /// of those that wait for it.
+    pub async fn wait_until_synced(&self, synced: watch::Sender<bool>) {
+        let health = &self.context.health;
+        let mut all = true;
+        for (name, ready) in [
+            ("devcluster", self.clusters.wait_until_ready().await.is_ok()),
+            ("nodepool", self.pools.wait_until_ready().await.is_ok()),
+            ("devmachine", self.machines.wait_until_ready().await.is_ok()),
+            ("hypervisorhost", self.hosts.wait_until_ready().await.is_ok()),
+            (
+                "kubernetesrelease",
+                self.releases.wait_until_ready().await.is_ok(),
+            ),
+        ] {
+            health.set_synced(name, ready);
+            all &= ready;
+        }
+        synced.send_replace(all);
     }
 
     /// The cluster of that name.
@@ -66,7 +90,11 @@ impl World {
 
     /// All hosts.
     pub fn all_hosts(&self) -> Vec<HypervisorHost> {
-        self.hosts.state().iter().filter_map(|h| h.0.as_ref().ok().cloned()).collect()
+        self.hosts
+            .state()
+            .iter()
+            .filter_map(|h| h.0.as_ref().ok().cloned())
+            .collect()
     }
 
     /// The release of that version.
@@ -94,7 +122,11 @@ impl World {
 
     /// All machines.
     pub fn all_machines(&self) -> Vec<DevMachine> {
-        self.machines.state().iter().filter_map(|m| m.0.as_ref().ok().cloned()).collect()
+        self.machines
+            .state()
+            .iter()
+            .filter_map(|m| m.0.as_ref().ok().cloned())
+            .collect()
     }
 
     /// All pools of that cluster.
@@ -127,5 +159,7 @@ where
     if let Some(namespace) = namespace {
         reference = reference.within(namespace);
     }
-    store.get(&reference).and_then(|object| object.0.as_ref().ok().cloned())
+    store
+        .get(&reference)
+        .and_then(|object| object.0.as_ref().ok().cloned())
 }

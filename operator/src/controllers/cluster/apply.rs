@@ -38,12 +38,17 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         }
         Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
         Effect::DeleteMachines => {
-            let machines: Vec<&DevMachine> =
-                subject.machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()).collect();
+            let machines: Vec<&DevMachine> = subject
+                .machines
+                .iter()
+                .filter(|m| m.metadata.deletion_timestamp.is_none())
+                .collect();
             delete_machines(&machines, world).await
         }
         Effect::DeleteNetwork => match &subject.host {
-            Some((_, hypervisor)) => Ok(hypervisor.delete_network(&subject.network(), &subject.owner()).await?),
+            Some((_, hypervisor)) => Ok(hypervisor
+                .delete_network(&subject.network(), &subject.owner())
+                .await?),
             None => Ok(()),
         },
         Effect::DeleteSecrets => delete_secrets(subject, world).await,
@@ -60,34 +65,57 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
 /// the same time would choose the same range.
 async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let _one_at_a_time = world.allotting.lock().await;
-    let Some((host, _)) = &subject.host else { return Ok(()) };
-    let wanted = subject.cluster.spec.network.node_cidr.as_deref().and_then(|text| text.parse::<Ipv4Net>().ok());
+    let Some((host, _)) = &subject.host else {
+        return Ok(());
+    };
+    let wanted = subject
+        .cluster
+        .spec
+        .network
+        .node_cidr
+        .as_deref()
+        .and_then(|text| text.parse::<Ipv4Net>().ok());
     let node_cidr = match wanted {
         Some(range) => range,
         None => {
             let used = observe::used_ranges(subject, world).await?;
             let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
-                Error::step("allocation", format!("nodeAddressRange of HypervisorHost {}: found {:?}, expected an IPv4 range", host.name_any(), host.spec.node_address_range))
+                Error::step(
+                    "allocation",
+                    format!(
+                        "nodeAddressRange of HypervisorHost {}: found {:?}, expected an IPv4 range",
+                        host.name_any(),
+                        host.spec.node_address_range
+                    ),
+                )
             })?;
             address::free_range(&pool, &used).ok_or_else(|| {
                 Error::step("allocation", format!("no /{} of host {}'s nodeAddressRange {pool} is free: delete clusters, or give the HypervisorHost a wider range", address::NODE_MASK, host.name_any()))
             })?
         }
     };
-    let allocations =
-        Allocations { node_cidr, bridge: names::bridge(&owned::uid(&subject.cluster)), machines: BTreeMap::new() };
+    let allocations = Allocations {
+        node_cidr,
+        bridge: names::bridge(&owned::uid(&subject.cluster)),
+        machines: BTreeMap::new(),
+    };
     allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
         .map_err(|e| Error::step("allocation", e))
 }
 
 async fn ensure_network(subject: &Subject) -> Result<(), Error> {
-    let (Some((_, hypervisor)), Some(stored)) = (&subject.host, &subject.stored) else { return Ok(()) };
+    let (Some((_, hypervisor)), Some(stored)) = (&subject.host, &subject.stored) else {
+        return Ok(());
+    };
     let spec = NetworkSpec {
         name: subject.network(),
         bridge: stored.allocations.bridge.clone(),
         cidr: stored.allocations.node_cidr,
-        dns_domain: names::dns_zone(&owned::namespace(&subject.cluster), &owned::name(&subject.cluster)),
+        dns_domain: names::dns_zone(
+            &owned::namespace(&subject.cluster),
+            &owned::name(&subject.cluster),
+        ),
         owner: subject.owner(),
     };
     Ok(hypervisor.ensure_network(&spec).await?)
@@ -97,9 +125,14 @@ async fn create_control_plane(subject: &Subject, world: &World) -> Result<(), Er
     let cluster = &subject.cluster;
     let name = names::control_plane(&owned::name(cluster), 0);
     let mut labels = owned::labels(&owned::name(cluster));
-    labels.insert(names::ROLE_LABEL.to_owned(), names::role_label(MachineRole::ControlPlane).to_owned());
+    labels.insert(
+        names::ROLE_LABEL.to_owned(),
+        names::role_label(MachineRole::ControlPlane).to_owned(),
+    );
     let spec = DevMachineSpec {
-        cluster_ref: LocalReference { name: owned::name(cluster) },
+        cluster_ref: LocalReference {
+            name: owned::name(cluster),
+        },
         pool_ref: None,
         host_ref: cluster.spec.host_ref.clone(),
         role: MachineRole::ControlPlane,
@@ -127,13 +160,21 @@ async fn delete_machines(machines: &[&DevMachine], world: &World) -> Result<(), 
     for machine in machines {
         let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(*machine));
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: machine.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: machine.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match api.delete(&machine.name_any(), &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(Error::api(format!("DevMachine {}: delete", machine.name_any()), error)),
+            Err(error) => {
+                return Err(Error::api(
+                    format!("DevMachine {}: delete", machine.name_any()),
+                    error,
+                ));
+            }
         }
     }
     Ok(())
@@ -143,7 +184,9 @@ async fn write_kubeconfig(subject: &Subject, world: &World) -> Result<(), Error>
     let context = &world.context;
     let cluster = &subject.cluster;
     let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
-    let keys = pki::load(&context.client, &namespace, &name).await.map_err(|e| Error::step("keys", e))?;
+    let keys = pki::load(&context.client, &namespace, &name)
+        .await
+        .map_err(|e| Error::step("keys", e))?;
     let (Some(keys), Some(address)) = (keys, access::api_server(&name, subject.stored.as_ref())) else {
         return Ok(());
     };
@@ -179,5 +222,7 @@ async fn delete_secrets(subject: &Subject, world: &World) -> Result<(), Error> {
             }
         }
     }
-    allocations::delete(client, cluster).await.map_err(|e| Error::step("allocation", e))
+    allocations::delete(client, cluster)
+        .await
+        .map_err(|e| Error::step("allocation", e))
 }

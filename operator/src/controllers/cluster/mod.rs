@@ -29,9 +29,14 @@ const BLOCKED: Duration = Duration::from_secs(10);
 pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let api = Api::<DevCluster>::namespaced(context.client.clone(), &owned::namespace(cached));
-    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let found = api
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cached), e))?;
     let Some(cluster) = found.filter(|c| c.uid() == cached.uid()) else {
-        context.metrics.cluster_gone(&owned::namespace(cached), &cached.name_any());
+        context
+            .metrics
+            .cluster_gone(&owned::namespace(cached), &cached.name_any());
         return Ok(Action::await_change());
     };
     context.metrics.cluster(&cluster);
@@ -44,7 +49,11 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
-    if going { leave(&api, &subject, world).await } else { advance(&api, &subject, world).await }
+    if going {
+        leave(&api, &subject, world).await
+    } else {
+        advance(&api, &subject, world).await
+    }
 }
 
 async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {
@@ -60,11 +69,25 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         result?;
     }
     let pools = world.pools_of_cluster(&subject.cluster);
-    let pass = status::Pass { subject, seen: &seen, decision: &decision, pools: &pools };
+    let pass = status::Pass {
+        subject,
+        seen: &seen,
+        decision: &decision,
+        pools: &pools,
+    };
     let status = status::build(&pass, context.clock.now());
     if let Some(written) = write_status(api, &subject.cluster, status).await? {
-        let old = subject.cluster.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let old = subject
+            .cluster
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let new = written
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
         transitions::publish(context, &written, old, new).await;
         context.metrics.cluster(&written);
     }
@@ -84,22 +107,38 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
         Decision::Do(cluster::Effect::RemoveFinalizer) => {
             if subject.cluster.spec.deletion_policy == DeletionPolicy::Retain {
                 let note = "its virtual machines, volumes and network stay on the host and are no longer looked after; its Secrets stay too";
-                context.events.publish(&subject.cluster, EventType::Normal, "Retained", "Delete", note).await;
+                context
+                    .events
+                    .publish(&subject.cluster, EventType::Normal, "Retained", "Delete", note)
+                    .await;
             }
             apply::apply(cluster::Effect::RemoveFinalizer, subject, world).await?;
-            context.metrics.cluster_gone(&owned::namespace(&subject.cluster), &subject.cluster.name_any());
+            context
+                .metrics
+                .cluster_gone(&owned::namespace(&subject.cluster), &subject.cluster.name_any());
             return Ok(Action::await_change());
         }
         Decision::Do(effect) => effect.describe().to_owned(),
         Decision::Blocked(_, message) | Decision::Stalled(_, message) => message.clone(),
         Decision::Settled => "nothing is left to do".to_owned(),
     };
-    let written = write_status(api, &subject.cluster, status::leaving(subject, &message, context.clock.now())).await?;
+    let written = write_status(
+        api,
+        &subject.cluster,
+        status::leaving(subject, &message, context.clock.now()),
+    )
+    .await?;
     if let Decision::Do(effect) = &decision {
         tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
         let result = apply::apply(*effect, subject, world).await;
         if let Err(error) = &result {
-            transitions::failed(context, written.as_ref().unwrap_or(&subject.cluster), effect.describe(), error).await;
+            transitions::failed(
+                context,
+                written.as_ref().unwrap_or(&subject.cluster),
+                effect.describe(),
+                error,
+            )
+            .await;
         }
         result?;
         return Ok(Action::requeue(Duration::ZERO));

@@ -53,7 +53,9 @@ impl Subject {
 
     /// Its control plane's machine.
     pub fn control_plane(&self) -> Option<&DevMachine> {
-        self.machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane)
+        self.machines
+            .iter()
+            .find(|m| m.spec.role == MachineRole::ControlPlane)
     }
 }
 
@@ -64,15 +66,26 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         let hypervisor = context.hosts.hypervisor(&host);
         (host, hypervisor)
     });
-    let stored = allocations::load(&context.client, &cluster).await.map_err(|e| Error::step("allocation", e))?;
-    let plan = host.as_ref().and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(host)).ok());
+    let stored = allocations::load(&context.client, &cluster)
+        .await
+        .map_err(|e| Error::step("allocation", e))?;
+    let plan = host
+        .as_ref()
+        .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(host)).ok());
     let machines = world.machines_of_cluster(&cluster);
     let view = match access::child(context, &world.accesses, &cluster, stored.as_ref()).await {
         Ok(Some(child)) => child.view(),
         Ok(None) => ChildView::unknown("the address of its API server is not known yet"),
         Err(error) => ChildView::unknown(&error.to_string()),
     };
-    Ok(Subject { cluster, host, stored, plan, machines, view })
+    Ok(Subject {
+        cluster,
+        host,
+        stored,
+        plan,
+        machines,
+        view,
+    })
 }
 
 /// Looks at a cluster that should exist.
@@ -94,7 +107,10 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
         },
         allocated: subject.stored.is_some(),
-        pki: pki::load(client, &namespace, &name).await.map_err(|e| Error::step("keys", e))?.is_some(),
+        pki: pki::load(client, &namespace, &name)
+            .await
+            .map_err(|e| Error::step("keys", e))?
+            .is_some(),
         network: network(subject).await,
         kubeconfig: kubeconfig.is_some_and(|secret| speaks_of(&secret, api_server)),
         initialized,
@@ -141,16 +157,27 @@ async fn check(subject: &Subject, world: &World) -> Result<Result<(), Problem>, 
     let spec = &subject.cluster.spec;
     let problem = |reason, message: String| Ok(Err(Problem { reason, message }));
     let Some((host, _)) = &subject.host else {
-        let message = format!("spec.hostRef: no HypervisorHost named {} exists: create it, or name another", spec.host_ref.name);
+        let message = format!(
+            "spec.hostRef: no HypervisorHost named {} exists: create it, or name another",
+            spec.host_ref.name
+        );
         return problem(Reason::HostNotFound, message);
     };
     if world.release(&spec.version).is_none() {
         let known = world.versions().join(", ");
-        let known = if known.is_empty() { "none".to_owned() } else { known };
-        let message = format!("spec.version: no KubernetesRelease named {} exists; those that do: {known}", spec.version);
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known
+        };
+        let message = format!(
+            "spec.version: no KubernetesRelease named {} exists; those that do: {known}",
+            spec.version
+        );
         return problem(Reason::ReleaseNotFound, message);
     }
-    let checked = ClusterPlan::new(&subject.cluster, profile::of(host)).and_then(|plan| plan.check().map(|()| plan));
+    let checked =
+        ClusterPlan::new(&subject.cluster, profile::of(host)).and_then(|plan| plan.check().map(|()| plan));
     let plan = match checked {
         Ok(plan) => plan,
         Err(error) => return problem(Reason::InvalidPatch, error.to_string()),
@@ -179,10 +206,14 @@ async fn missing_content(
         .await
         .map_err(|e| Error::api(format!("Secret {namespace}/{}: get", from.name), e))?;
     Ok(match found {
-        None => Some(format!("spec.files: {path} takes its content from Secret {}, which does not exist in this namespace", from.name)),
-        Some(secret) if !secret.data.as_ref().is_some_and(|d| d.contains_key(&from.key)) => {
-            Some(format!("spec.files: {path} takes its content from key {} of Secret {}, which has no such key", from.key, from.name))
-        }
+        None => Some(format!(
+            "spec.files: {path} takes its content from Secret {}, which does not exist in this namespace",
+            from.name
+        )),
+        Some(secret) if !secret.data.as_ref().is_some_and(|d| d.contains_key(&from.key)) => Some(format!(
+            "spec.files: {path} takes its content from key {} of Secret {}, which has no such key",
+            from.key, from.name
+        )),
         Some(_) => None,
     })
 }
@@ -196,9 +227,14 @@ async fn ranges(
 ) -> Result<Option<String>, Error> {
     let network = &subject.cluster.spec.network;
     let parsed = |text: &str| text.parse::<Ipv4Net>().ok();
-    let Some(pool) = parsed(&host.spec.node_address_range) else { return Ok(None) };
+    let Some(pool) = parsed(&host.spec.node_address_range) else {
+        return Ok(None);
+    };
     if network.node_cidr.is_none() {
-        for (field, range) in [("podCIDR", Some(plan.pod_cidr)), ("serviceCIDR", parsed(&network.service_cidr))] {
+        for (field, range) in [
+            ("podCIDR", Some(plan.pod_cidr)),
+            ("serviceCIDR", parsed(&network.service_cidr)),
+        ] {
             if let Some(range) = range.filter(|r| address::overlap(r, &pool)) {
                 return Ok(Some(format!(
                     "spec.network.{field} {range} overlaps the host's nodeAddressRange {pool}, from which the machines' addresses are taken: choose another range, or set network.nodeCIDR"
@@ -207,8 +243,14 @@ async fn ranges(
         }
         return Ok(None);
     }
-    let Some(wanted) = network.node_cidr.as_deref().and_then(parsed) else { return Ok(None) };
-    if subject.stored.as_ref().is_some_and(|s| s.allocations.node_cidr == wanted) {
+    let Some(wanted) = network.node_cidr.as_deref().and_then(parsed) else {
+        return Ok(None);
+    };
+    if subject
+        .stored
+        .as_ref()
+        .is_some_and(|s| s.allocations.node_cidr == wanted)
+    {
         return Ok(None);
     }
     let used = used_ranges(subject, world).await?;
@@ -219,7 +261,9 @@ async fn ranges(
 
 /// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.
 pub async fn used_ranges(subject: &Subject, world: &World) -> Result<Vec<Ipv4Net>, Error> {
-    let Some((host, hypervisor)) = &subject.host else { return Ok(Vec::new()) };
+    let Some((host, hypervisor)) = &subject.host else {
+        return Ok(Vec::new());
+    };
     let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
         .await
         .map_err(|e| Error::step("allocation", e))?;
@@ -251,14 +295,21 @@ pub async fn leaving(subject: &Subject, world: &World) -> Result<Leaving, Error>
     let mut secrets = subject.stored.is_some();
     if subject.cluster.spec.deletion_policy == DeletionPolicy::Delete {
         for name in pki::secret_names(&owned::name(&subject.cluster)) {
-            let found = api.get_metadata_opt(&name).await.map_err(|e| Error::api(format!("Secret {name}: get"), e))?;
+            let found = api
+                .get_metadata_opt(&name)
+                .await
+                .map_err(|e| Error::api(format!("Secret {name}: get"), e))?;
             secrets |= found.is_some();
         }
     }
     Ok(Leaving {
         paused: subject.cluster.spec.paused,
         retain: subject.cluster.spec.deletion_policy == DeletionPolicy::Retain,
-        machines_staying: subject.machines.iter().filter(|m| m.metadata.deletion_timestamp.is_none()).count(),
+        machines_staying: subject
+            .machines
+            .iter()
+            .filter(|m| m.metadata.deletion_timestamp.is_none())
+            .count(),
         machines: subject.machines.len(),
         network,
         secrets,

@@ -12,8 +12,13 @@ pub async fn warn(subject: &Subject, world: &World) {
     if subject.cluster.spec.cni.type_ != CniType::Bridge {
         return;
     }
-    let Some(policies) = subject.view.network_policies.known().filter(|p| !p.is_empty()) else { return };
-    let mut named: Vec<String> = policies.iter().map(|p| format!("{}/{}", p.namespace, p.name)).collect();
+    let Some(policies) = subject.view.network_policies.known().filter(|p| !p.is_empty()) else {
+        return;
+    };
+    let mut named: Vec<String> = policies
+        .iter()
+        .map(|p| format!("{}/{}", p.namespace, p.name))
+        .collect();
     named.sort();
     let note = format!(
         "NetworkPolicy {} in the cluster has no effect: cni.type Bridge does not enforce policies",
@@ -21,6 +26,10 @@ pub async fn warn(subject: &Subject, world: &World) {
     );
     if !world.policies.told(&subject.cluster, &note) {
         let reason = Reason::BridgeDoesNotEnforce.as_str();
-        world.context.events.publish(&subject.cluster, EventType::Warning, reason, "Observe", &note).await;
+        world
+            .context
+            .events
+            .publish(&subject.cluster, EventType::Warning, reason, "Observe", &note)
+            .await;
     }
 }

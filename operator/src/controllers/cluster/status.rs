@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{BootstrapPhase, CniType, DevClusterStatus, DevMachine, MachineRole, NetworkStatus, NodePool};
+use seedbed_crds::{
+    BootstrapPhase, CniType, DevClusterStatus, DevMachine, MachineRole, NetworkStatus, NodePool,
+};
 use seedbed_planner::cluster::{Decision, Seen};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
 use seedbed_planner::{Observed, names};
@@ -27,13 +29,25 @@ pub struct Pass<'a> {
 
 /// The status of a cluster that should exist.
 pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
-    let Pass { subject, seen, decision, pools } = pass;
+    let Pass {
+        subject,
+        seen,
+        decision,
+        pools,
+    } = pass;
     let cluster = &subject.cluster;
     let old = cluster.status.clone().unwrap_or_default();
-    let workers: Vec<&DevMachine> = subject.machines.iter().filter(|m| m.spec.role == MachineRole::Worker).collect();
+    let workers: Vec<&DevMachine> = subject
+        .machines
+        .iter()
+        .filter(|m| m.spec.role == MachineRole::Worker)
+        .collect();
     let desired_workers: i32 = pools.iter().map(|p| p.spec.replicas).sum();
     let bootstrapped = subject.control_plane().is_some_and(|m| {
-        m.status.as_ref().and_then(|s| s.bootstrap.as_ref()).is_some_and(|b| b.phase == BootstrapPhase::Succeeded)
+        m.status
+            .as_ref()
+            .and_then(|s| s.bootstrap.as_ref())
+            .is_some_and(|b| b.phase == BootstrapPhase::Succeeded)
     });
     let initialized = old.initialized || bootstrapped;
     let ready = subject.machines.iter().filter(|m| machine::is_ready(m)).count();
@@ -65,7 +79,9 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         desired_nodes: Some(desired),
         ready_nodes: Some(i32::try_from(ready).unwrap_or(i32::MAX)),
         nodes_summary: Some(format!("{ready}/{desired}")),
-        timing_profile: old.timing_profile.or_else(|| subject.host.as_ref().map(|(host, _)| profile::of(host))),
+        timing_profile: old
+            .timing_profile
+            .or_else(|| subject.host.as_ref().map(|(host, _)| profile::of(host))),
         network: subject.stored.as_ref().map(|stored| NetworkStatus {
             name: subject.network(),
             node_cidr: stored.allocations.node_cidr.to_string(),
@@ -95,7 +111,10 @@ fn summary(decision: &Decision, findings: &[Finding], initialized: bool) -> Summ
         Decision::Stalled(reason, message) => Summary::Stalled(*reason, message.clone()),
         Decision::Blocked(Reason::Paused, message) => Summary::Degraded(Reason::Paused, message.clone()),
         Decision::Blocked(reason, message) => Summary::Unknown(*reason, message.clone()),
-        Decision::Do(_) => Summary::Progressing(Reason::Reconciling, "the cluster's network and control plane are being made".to_owned()),
+        Decision::Do(_) => Summary::Progressing(
+            Reason::Reconciling,
+            "the cluster's network and control plane are being made".to_owned(),
+        ),
         Decision::Settled => {
             let parts = [
                 condition::RELEASE_AVAILABLE,
@@ -113,7 +132,9 @@ fn summary(decision: &Decision, findings: &[Finding], initialized: bool) -> Summ
                 Some(f) if f.reason == Reason::BootstrapGaveUp || f.reason == Reason::NameConflict => {
                     Summary::Stalled(f.reason, f.message.clone())
                 }
-                Some(f) if f.status == Status::Unknown && initialized => Summary::Unknown(f.reason, f.message.clone()),
+                Some(f) if f.status == Status::Unknown && initialized => {
+                    Summary::Unknown(f.reason, f.message.clone())
+                }
                 Some(f) => Summary::Progressing(f.reason, f.message.clone()),
             }
         }
@@ -131,16 +152,28 @@ fn phase(summary: &Summary, initialized: bool) -> &'static str {
 fn spec(seen: &Seen) -> Finding {
     match &seen.spec {
         Ok(()) => Finding::new(condition::SPEC_VALID, true, Reason::AsAsked, ""),
-        Err(problem) => Finding::new(condition::SPEC_VALID, false, problem.reason, problem.message.clone()),
+        Err(problem) => Finding::new(
+            condition::SPEC_VALID,
+            false,
+            problem.reason,
+            problem.message.clone(),
+        ),
     }
 }
 
 fn host(subject: &Subject, seen: &Seen) -> Finding {
     let type_ = condition::HOST_REACHABLE;
     match (&subject.host, &seen.host) {
-        (None, _) => Finding::new(type_, false, Reason::HostNotFound, "spec.hostRef names no HypervisorHost that exists"),
+        (None, _) => Finding::new(
+            type_,
+            false,
+            Reason::HostNotFound,
+            "spec.hostRef names no HypervisorHost that exists",
+        ),
         (_, Observed::Known(())) => Finding::new(type_, true, Reason::HostReachable, "the host answers"),
-        (_, Observed::Unknown(why)) => Finding::new(type_, Status::Unknown, Reason::HostUnreachable, why.clone()),
+        (_, Observed::Unknown(why)) => {
+            Finding::new(type_, Status::Unknown, Reason::HostUnreachable, why.clone())
+        }
     }
 }
 
@@ -162,9 +195,13 @@ fn network(seen: &Seen, decision: &Decision) -> Finding {
     use seedbed_planner::cluster::NetworkState;
     let type_ = condition::NETWORK_READY;
     match (&seen.network, decision) {
-        (Observed::Known(NetworkState::Active), _) => Finding::new(type_, true, Reason::NetworkActive, "the network is up"),
+        (Observed::Known(NetworkState::Active), _) => {
+            Finding::new(type_, true, Reason::NetworkActive, "the network is up")
+        }
         (_, Decision::Stalled(reason, message)) => Finding::new(type_, false, *reason, message.clone()),
-        (Observed::Unknown(why), _) => Finding::new(type_, Status::Unknown, Reason::HostUnreachable, why.clone()),
+        (Observed::Unknown(why), _) => {
+            Finding::new(type_, Status::Unknown, Reason::HostUnreachable, why.clone())
+        }
         (_, _) => Finding::new(type_, false, Reason::Provisioning, "the network is not there yet"),
     }
 }
@@ -175,7 +212,12 @@ fn initialization(subject: &Subject, initialized: bool) -> Finding {
         return Finding::new(type_, true, Reason::Initialized, "");
     }
     match subject.control_plane() {
-        None => Finding::new(type_, false, Reason::NotInitialized, "the control plane's machine is not there yet"),
+        None => Finding::new(
+            type_,
+            false,
+            Reason::NotInitialized,
+            "the control plane's machine is not there yet",
+        ),
         Some(machine) => from_machine(type_, machine),
     }
 }
@@ -190,49 +232,86 @@ fn from_machine(type_: &'static str, machine: &DevMachine) -> Finding {
     let name = machine.name_any();
     match ready {
         Some(c) => {
-            let reason = Reason::ALL.iter().find(|r| r.as_str() == c.reason).copied().unwrap_or(Reason::NotInitialized);
+            let reason = Reason::ALL
+                .iter()
+                .find(|r| r.as_str() == c.reason)
+                .copied()
+                .unwrap_or(Reason::NotInitialized);
             Finding::new(type_, false, reason, format!("machine {name}: {}", c.message))
         }
-        None => Finding::new(type_, false, Reason::NotObserved, format!("machine {name} was not looked at yet")),
+        None => Finding::new(
+            type_,
+            false,
+            Reason::NotObserved,
+            format!("machine {name} was not looked at yet"),
+        ),
     }
 }
 
 fn control_plane(subject: &Subject, initialized: bool) -> Finding {
     let type_ = condition::CONTROL_PLANE_READY;
     if !initialized {
-        return Finding::new(type_, false, Reason::NotInitialized, "the control plane is not initialised yet");
+        return Finding::new(
+            type_,
+            false,
+            Reason::NotInitialized,
+            "the control plane is not initialised yet",
+        );
     }
     if let Observed::Unknown(why) = &subject.view.nodes {
         return Finding::new(type_, Status::Unknown, Reason::ChildUnreachable, why.clone());
     }
     match subject.control_plane() {
-        Some(machine) if machine::is_ready(machine) => {
-            Finding::new(type_, true, Reason::ControlPlaneAvailable, "the API server answers and its node is Ready")
-        }
+        Some(machine) if machine::is_ready(machine) => Finding::new(
+            type_,
+            true,
+            Reason::ControlPlaneAvailable,
+            "the API server answers and its node is Ready",
+        ),
         Some(machine) => from_machine(type_, machine),
-        None => Finding::new(type_, false, Reason::NotInitialized, "the control plane's machine is gone"),
+        None => Finding::new(
+            type_,
+            false,
+            Reason::NotInitialized,
+            "the control plane's machine is gone",
+        ),
     }
 }
 
 fn worker_nodes(workers: &[&DevMachine], desired: i32, pools: &[NodePool]) -> Finding {
     let type_ = condition::WORKERS_READY;
     if pools.is_empty() {
-        return Finding::new(type_, true, Reason::NoWorkers, "there is no NodePool for this cluster");
+        return Finding::new(
+            type_,
+            true,
+            Reason::NoWorkers,
+            "there is no NodePool for this cluster",
+        );
     }
     let stalled = pools.iter().find_map(|pool| {
         let conditions = &pool.status.as_ref()?.conditions;
-        let stalled = conditions.iter().find(|c| c.type_ == condition::STALLED && c.status == "True")?;
+        let stalled = conditions
+            .iter()
+            .find(|c| c.type_ == condition::STALLED && c.status == "True")?;
         Some(format!("NodePool {}: {}", pool.name_any(), stalled.message))
     });
-    let mut waiting: Vec<String> =
-        workers.iter().filter(|m| !machine::is_ready(m)).map(|m| m.name_any()).collect();
+    let mut waiting: Vec<String> = workers
+        .iter()
+        .filter(|m| !machine::is_ready(m))
+        .map(|m| m.name_any())
+        .collect();
     waiting.sort();
     let ready = i32::try_from(workers.len() - waiting.len()).unwrap_or(i32::MAX);
     if let Some(message) = stalled {
         return Finding::new(type_, false, Reason::WorkersNotReady, message);
     }
     if ready >= desired && waiting.is_empty() {
-        return Finding::new(type_, true, Reason::AllWorkersReady, format!("{ready} of {desired} workers are Ready"));
+        return Finding::new(
+            type_,
+            true,
+            Reason::AllWorkersReady,
+            format!("{ready} of {desired} workers are Ready"),
+        );
     }
     let mut message = format!("{ready} of {desired} workers are Ready");
     if !waiting.is_empty() {
@@ -244,17 +323,38 @@ fn worker_nodes(workers: &[&DevMachine], desired: i32, pools: &[NodePool]) -> Fi
 fn dns(subject: &Subject, initialized: bool) -> Finding {
     let type_ = condition::DNS_READY;
     if !initialized {
-        return Finding::new(type_, false, Reason::NotInitialized, "the control plane is not initialised yet");
+        return Finding::new(
+            type_,
+            false,
+            Reason::NotInitialized,
+            "the control plane is not initialised yet",
+        );
     }
     match &subject.view.coredns {
         Observed::Unknown(why) => Finding::new(type_, Status::Unknown, Reason::ChildUnreachable, why.clone()),
-        Observed::Known(None) => Finding::new(type_, false, Reason::DNSUnavailable, "there is no Deployment kube-system/coredns"),
+        Observed::Known(None) => Finding::new(
+            type_,
+            false,
+            Reason::DNSUnavailable,
+            "there is no Deployment kube-system/coredns",
+        ),
         Observed::Known(Some(deployment)) => {
             let status = deployment.status.clone().unwrap_or_default();
-            let available = status.conditions.iter().flatten().any(|c| c.type_ == "Available" && c.status == "True");
+            let available = status
+                .conditions
+                .iter()
+                .flatten()
+                .any(|c| c.type_ == "Available" && c.status == "True");
             let replicas = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-            let message = format!("{} of {replicas} CoreDNS pods are available", status.available_replicas.unwrap_or(0));
-            let reason = if available { Reason::DNSAvailable } else { Reason::DNSUnavailable };
+            let message = format!(
+                "{} of {replicas} CoreDNS pods are available",
+                status.available_replicas.unwrap_or(0)
+            );
+            let reason = if available {
+                Reason::DNSAvailable
+            } else {
+                Reason::DNSUnavailable
+            };
             Finding::new(type_, available, reason, message)
         }
     }

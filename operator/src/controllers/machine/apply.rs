@@ -5,19 +5,21 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineRole, quantity};
 use seedbed_guest::{GuestFile, Job};
-use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Reservation, VolumeFormat, VolumeSpec};
+use seedbed_hypervisor::{
+    Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Reservation, VolumeFormat, VolumeSpec,
+};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::machine::Effect;
 use seedbed_planner::names;
 use sha2::{Digest, Sha256};
 
 use super::observe::{Facts, Subject};
-use crate::controllers::world::World;
 use crate::child::{ChildApi, Eviction};
+use crate::controllers::bytes::Bytes;
+use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, owned, pki, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan, TOKEN_TTL_SECONDS};
-use crate::controllers::bytes::Bytes;
 
 /// How long the transfer of a machine's own small volume may take.
 const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
@@ -36,7 +38,12 @@ pub struct Outcome {
 }
 
 /// Carries the effect out.
-pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &World) -> Result<Outcome, Error> {
+pub async fn apply(
+    effect: Effect,
+    subject: &Subject,
+    facts: &Facts,
+    world: &World,
+) -> Result<Outcome, Error> {
     let host = &subject.hypervisor;
     let (domain, owner) = (subject.domain_name(), &subject.owner);
     let network = names::network(&owner.namespace, &owner.cluster);
@@ -47,14 +54,24 @@ pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &Wor
         Effect::Allocate => allocate(subject, world).await?,
         Effect::ReserveAddress => {
             let ip = allocated(subject)?.ip;
-            host.reserve_address(&network, owner, &Reservation { mac, ip, hostname: subject.name() }).await?;
+            host.reserve_address(
+                &network,
+                owner,
+                &Reservation {
+                    mac,
+                    ip,
+                    hostname: subject.name(),
+                },
+            )
+            .await?;
         }
         Effect::CreateRootVolume => host.create_volume(&root_volume(subject, root)?).await?,
         Effect::CreateCidata => {
             let bytes = plan(subject)?.cidata().map_err(|e| Error::step("render", e))?;
             let digest = hex(&Sha256::digest(&bytes));
             let source = Bytes::source(format!("cloud-init volume of {}", subject.name()), bytes);
-            host.upload_volume(&cidata, VolumeFormat::Raw, source, Some(&digest), CIDATA_LIMIT).await?;
+            host.upload_volume(&cidata, VolumeFormat::Raw, source, Some(&digest), CIDATA_LIMIT)
+                .await?;
         }
         Effect::DefineDomain => host.define_domain(&domain_spec(subject)?).await?,
         Effect::StartDomain => host.start_domain(&domain, owner).await?,
@@ -76,8 +93,12 @@ pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &Wor
             outcome.bootstrap = finished(&subject.machine.status, BootstrapPhase::Succeeded, None, world);
         }
         Effect::RecordFailure => {
-            outcome.bootstrap =
-                finished(&subject.machine.status, BootstrapPhase::Failed, facts.job_log.clone(), world);
+            outcome.bootstrap = finished(
+                &subject.machine.status,
+                BootstrapPhase::Failed,
+                facts.job_log.clone(),
+                world,
+            );
         }
         Effect::ApplyNodeSettings => {
             if let Some(child) = &subject.child {
@@ -97,7 +118,9 @@ pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &Wor
         }
         Effect::DeleteNode => {
             if let (Some(child), Some(node)) = (&subject.child, &facts.node) {
-                child.delete_node(&subject.name(), node.metadata.uid.as_deref().unwrap_or_default()).await?;
+                child
+                    .delete_node(&subject.name(), node.metadata.uid.as_deref().unwrap_or_default())
+                    .await?;
             }
         }
         Effect::PowerOff => host.destroy_domain(&domain, owner).await?,
@@ -110,7 +133,9 @@ pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &Wor
         Effect::ReleaseAddress => host.release_address(&network, owner, &mac).await?,
         Effect::Deallocate => {
             if let Some(stored) = &subject.stored {
-                let without = stored.allocations.without_machine(&subject.name(), &owned::uid(&subject.machine));
+                let without = stored
+                    .allocations
+                    .without_machine(&subject.name(), &owned::uid(&subject.machine));
                 write_allocations(subject, world, stored, &without).await?;
             }
         }
@@ -123,7 +148,9 @@ pub async fn apply(effect: Effect, subject: &Subject, facts: &Facts, world: &Wor
 }
 
 async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
-    let Some(stored) = &subject.stored else { return Ok(()) };
+    let Some(stored) = &subject.stored else {
+        return Ok(());
+    };
     let (name, uid) = (subject.name(), owned::uid(&subject.machine));
     let with = stored
         .allocations
@@ -138,26 +165,38 @@ async fn write_allocations(
     stored: &allocations::Stored,
     new: &seedbed_planner::allocation::Allocations,
 ) -> Result<(), Error> {
-    allocations::replace(&world.context.client, &subject.cluster, stored, new).await.map_err(|error| {
-        if error.conflict() {
-            Error::Conflict { object: format!("allocations of DevCluster {}", subject.owner.cluster) }
-        } else {
-            Error::step("allocation", error)
-        }
-    })
+    allocations::replace(&world.context.client, &subject.cluster, stored, new)
+        .await
+        .map_err(|error| {
+            if error.conflict() {
+                Error::Conflict {
+                    object: format!("allocations of DevCluster {}", subject.owner.cluster),
+                }
+            } else {
+                Error::step("allocation", error)
+            }
+        })
 }
 
 fn allocated(subject: &Subject) -> Result<&seedbed_planner::allocation::MachineAllocation, Error> {
     subject.allocation().ok_or_else(|| Error::Conflict {
-        object: format!("DevMachine {}/{}: its allocation", subject.owner.namespace, subject.name()),
+        object: format!(
+            "DevMachine {}/{}: its allocation",
+            subject.owner.namespace,
+            subject.name()
+        ),
     })
 }
 
 fn plan(subject: &Subject) -> Result<MachinePlan<'_>, Error> {
     let allocation = allocated(subject)?;
-    let node_cidr = subject.stored.as_ref().map(|s| s.allocations.node_cidr).ok_or_else(|| Error::Conflict {
-        object: format!("allocations of DevCluster {}", subject.owner.cluster),
-    })?;
+    let node_cidr = subject
+        .stored
+        .as_ref()
+        .map(|s| s.allocations.node_cidr)
+        .ok_or_else(|| Error::Conflict {
+            object: format!("allocations of DevCluster {}", subject.owner.cluster),
+        })?;
     Ok(MachinePlan {
         cluster: &subject.plan,
         object: &subject.cluster,
@@ -180,7 +219,13 @@ fn root_volume(subject: &Subject, name: String) -> Result<VolumeSpec, Error> {
 
 fn release(subject: &Subject) -> Result<&seedbed_crds::KubernetesRelease, Error> {
     subject.release.as_ref().ok_or_else(|| {
-        Error::step("release", format!("no KubernetesRelease named {} exists", subject.machine.spec.version))
+        Error::step(
+            "release",
+            format!(
+                "no KubernetesRelease named {} exists",
+                subject.machine.spec.version
+            ),
+        )
     })
 }
 
@@ -189,7 +234,11 @@ fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
     let machine = &subject.machine.spec.machine;
     let emulated = subject.host.spec.libvirt.domain_type == seedbed_crds::DomainType::Qemu;
     let boot = match releases::boot_volumes(release(subject)?) {
-        Some((kernel, initrd, arguments)) => Boot::Direct { kernel, initrd, arguments: arguments + extra(emulated) },
+        Some((kernel, initrd, arguments)) => Boot::Direct {
+            kernel,
+            initrd,
+            arguments: arguments + extra(emulated),
+        },
         None => Boot::Disk,
     };
     Ok(DomainSpec {
@@ -199,11 +248,23 @@ fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
         spec_hash: subject.machine.spec.template_hash.clone(),
         cpus: u32::try_from(machine.cpus).unwrap_or(1),
         memory_bytes: quantity::bytes(&machine.memory).unwrap_or_default(),
-        domain_type: if emulated { DomainType::Qemu } else { DomainType::Kvm },
+        domain_type: if emulated {
+            DomainType::Qemu
+        } else {
+            DomainType::Kvm
+        },
         boot,
         disks: vec![
-            DiskSpec { volume: root, format: VolumeFormat::Qcow2, read_only: false },
-            DiskSpec { volume: cidata, format: VolumeFormat::Raw, read_only: true },
+            DiskSpec {
+                volume: root,
+                format: VolumeFormat::Qcow2,
+                read_only: false,
+            },
+            DiskSpec {
+                volume: cidata,
+                format: VolumeFormat::Raw,
+                read_only: true,
+            },
         ],
         nics: vec![NicSpec {
             network: names::network(&subject.owner.namespace, &subject.owner.cluster),
@@ -224,29 +285,51 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
     let keys = pki::load(client, &namespace, &cluster)
         .await
         .map_err(|e| Error::step("keys", e))?
-        .ok_or_else(|| Error::step("keys", format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there")))?;
+        .ok_or_else(|| {
+            Error::step(
+                "keys",
+                format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
+            )
+        })?;
     let token = derive_token(subject, &keys.ca.key_pem)?;
     let plan = plan(subject)?;
     let contents = contents(client, &namespace, &plan).await?;
     let files = match subject.machine.spec.role {
         MachineRole::ControlPlane => plan.init(&keys, token, &contents),
         MachineRole::Worker => {
-            let (Some(child), Some(address)) = (&subject.child, access::api_server(&subject.owner.cluster, subject.stored.as_ref())) else {
-                return Err(Error::step("child", "the address of the cluster's API server is not known".to_owned()));
+            let (Some(child), Some(address)) = (
+                &subject.child,
+                access::api_server(&subject.owner.cluster, subject.stored.as_ref()),
+            ) else {
+                return Err(Error::step(
+                    "child",
+                    "the address of the cluster's API server is not known".to_owned(),
+                ));
             };
             let expires = world.context.clock.now() + SignedDuration::from_secs(i64::from(TOKEN_TTL_SECONDS));
-            child.ensure_token(&token, expires, &format!("join of {}", subject.name())).await?;
+            child
+                .ensure_token(&token, expires, &format!("join of {}", subject.name()))
+                .await?;
             plan.join(address, &keys.ca.cert_pem, token, &contents)
         }
     }
     .map_err(|e| Error::step("render", e))?;
-    let attempt = subject.machine.status.as_ref().and_then(|s| s.bootstrap.as_ref()).map_or(1, |b| b.attempt);
+    let attempt = subject
+        .machine
+        .status
+        .as_ref()
+        .and_then(|s| s.bootstrap.as_ref())
+        .map_or(1, |b| b.attempt);
     let job = Job {
         token: subject.token(attempt),
         files: files
             .files
             .into_iter()
-            .map(|f| GuestFile { path: f.path, mode: f.mode, content: f.content })
+            .map(|f| GuestFile {
+                path: f.path,
+                mode: f.mode,
+                content: f.content,
+            })
             .collect(),
         script: files.script,
     };
@@ -257,7 +340,12 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
 /// Asks every pod that has to go to leave; what holds some of them up.
 async fn evict(child: &dyn ChildApi, node: &str) -> Result<Option<String>, Error> {
     let mut blocked = Vec::new();
-    for pod in child.evictable_pods(node).await?.iter().filter(|p| !p.terminating) {
+    for pod in child
+        .evictable_pods(node)
+        .await?
+        .iter()
+        .filter(|p| !p.terminating)
+    {
         if let Eviction::Blocked { message } = child.evict(pod).await? {
             blocked.push(format!("{}/{}: {message}", pod.namespace, pod.name));
         }
@@ -270,7 +358,12 @@ async fn join_token(subject: &Subject, world: &World) -> Result<BootstrapToken, 
     let keys = pki::load(&world.context.client, &namespace, &cluster)
         .await
         .map_err(|e| Error::step("keys", e))?
-        .ok_or_else(|| Error::step("keys", format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there")))?;
+        .ok_or_else(|| {
+            Error::step(
+                "keys",
+                format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
+            )
+        })?;
     derive_token(subject, &keys.ca.key_pem)
 }
 
@@ -287,16 +380,24 @@ fn derive_token(subject: &Subject, ca_key: &str) -> Result<BootstrapToken, Error
         bytes.extend_from_slice(&hash.finalize());
     }
     bytes.truncate(BootstrapToken::RANDOM_BYTES);
-    let bytes: [u8; BootstrapToken::RANDOM_BYTES] =
-        bytes.try_into().map_err(|_| Error::step("token", "a join token could not be made".to_owned()))?;
+    let bytes: [u8; BootstrapToken::RANDOM_BYTES] = bytes
+        .try_into()
+        .map_err(|_| Error::step("token", "a join token could not be made".to_owned()))?;
     Ok(BootstrapToken::from_random(&bytes))
 }
 
-async fn contents(client: &kube::Client, namespace: &str, plan: &MachinePlan<'_>) -> Result<FileContents, Error> {
+async fn contents(
+    client: &kube::Client,
+    namespace: &str,
+    plan: &MachinePlan<'_>,
+) -> Result<FileContents, Error> {
     let api = Api::<Secret>::namespaced(client.clone(), namespace);
     let mut contents = FileContents::new();
     for (name, key) in plan.wanted_contents() {
-        let found = api.get_opt(&name).await.map_err(|e| Error::api(format!("Secret {namespace}/{name}: get"), e))?;
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(|e| Error::api(format!("Secret {namespace}/{name}: get"), e))?;
         if let Some(bytes) = found.and_then(|s| s.data).and_then(|mut d| d.remove(&key)) {
             contents.insert((name, key), bytes.0);
         }
@@ -312,13 +413,20 @@ fn finished(
 ) -> Option<BootstrapStatus> {
     let bootstrap = status.as_ref()?.bootstrap.clone()?;
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.context.clock.now());
-    Some(BootstrapStatus { phase, finished_at: Some(now), message, ..bootstrap })
+    Some(BootstrapStatus {
+        phase,
+        finished_at: Some(now),
+        message,
+        ..bootstrap
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -37,7 +37,10 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     let context = &world.context;
     let namespace = owned::namespace(cached);
     let api = Api::<DevMachine>::namespaced(context.client.clone(), &namespace);
-    let found = api.get_opt(&cached.name_any()).await.map_err(|e| Error::api(describe(cached), e))?;
+    let found = api
+        .get_opt(&cached.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cached), e))?;
     let Some(machine) = found.filter(|m| m.uid() == cached.uid()) else {
         context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
@@ -76,8 +79,17 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     }
     let status = status::build(&subject, &facts, &decision, outcome, now);
     if let Some(written) = write_status(&api, &subject.machine, status).await? {
-        let old = subject.machine.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let new = written.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let old = subject
+            .machine
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let new = written
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
         transitions::publish(context, &written, old, new).await;
         context.metrics.machine(&written);
     }
@@ -98,15 +110,24 @@ fn next(decision: &Decision, context: &crate::context::Context) -> Action {
 async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, Error> {
     let context = &world.context;
     let namespace = owned::namespace(&machine);
-    let Some(cluster) = world.cluster(&namespace, &machine.spec.cluster_ref.name) else { return Ok(None) };
+    let Some(cluster) = world.cluster(&namespace, &machine.spec.cluster_ref.name) else {
+        return Ok(None);
+    };
     if owned::owner_uid(&machine, "DevCluster") != cluster.uid().as_deref() {
         return Ok(None);
     }
-    let Some(host) = world.host(&machine.spec.host_ref.name) else { return Ok(None) };
-    let pool = machine.spec.pool_ref.as_ref().and_then(|p| world.pool(&namespace, &p.name));
+    let Some(host) = world.host(&machine.spec.host_ref.name) else {
+        return Ok(None);
+    };
+    let pool = machine
+        .spec
+        .pool_ref
+        .as_ref()
+        .and_then(|p| world.pool(&namespace, &p.name));
     let hypervisor = context.hosts.hypervisor(&host);
-    let stored =
-        allocations::load(&context.client, &cluster).await.map_err(|e| Error::step("allocation", e))?;
+    let stored = allocations::load(&context.client, &cluster)
+        .await
+        .map_err(|e| Error::step("allocation", e))?;
     let plan = ClusterPlan::new(&cluster, profile::of(&host)).map_err(|e| Error::step("render", e))?;
     let child = access::child(context, &world.accesses, &cluster, stored.as_ref()).await?;
     let owner = Owner {
@@ -120,10 +141,25 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
     let pause: Arc<dyn seedbed_guest::Pause> = context.clock.clone();
     let guest = Guest::new(hypervisor.clone(), domain, owner.clone(), pause);
     let release = world.release(&machine.spec.version);
-    Ok(Some(Subject { machine, cluster, pool, host, hypervisor, release, stored, plan, child, guest, owner }))
+    Ok(Some(Subject {
+        machine,
+        cluster,
+        pool,
+        host,
+        hypervisor,
+        release,
+        stored,
+        plan,
+        child,
+        guest,
+        owner,
+    }))
 }
 
 /// Whether the machine's conditions say that its node is Ready.
 pub fn is_ready(machine: &DevMachine) -> bool {
-    machine.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, condition::READY))
+    machine
+        .status
+        .as_ref()
+        .is_some_and(|s| conditions::is_true(&s.conditions, condition::READY))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use seedbed_crds::{
-    BootstrapPhase, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, MachineRole, NodePool, quantity,
+    BootstrapPhase, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, MachineRole, NodePool,
+    quantity,
 };
 use seedbed_guest::{Guest, GuestError, JobState};
 use seedbed_hypervisor::{DomainFacts, Hypervisor, Owner, PowerState};
@@ -78,18 +79,33 @@ impl Subject {
 
     /// What was allotted to it.
     pub fn allocation(&self) -> Option<&seedbed_planner::allocation::MachineAllocation> {
-        self.stored.as_ref()?.allocations.machine(&self.name(), &owned::uid(&self.machine))
+        self.stored
+            .as_ref()?
+            .allocations
+            .machine(&self.name(), &owned::uid(&self.machine))
     }
 
     /// Names of its volumes: root, cloud-init.
     pub fn volumes(&self) -> [String; 2] {
-        let (namespace, name, uid) = (owned::namespace(&self.machine), self.name(), owned::uid(&self.machine));
-        [names::root_volume(&namespace, &name, &uid), names::cidata_volume(&namespace, &name, &uid)]
+        let (namespace, name, uid) = (
+            owned::namespace(&self.machine),
+            self.name(),
+            owned::uid(&self.machine),
+        );
+        [
+            names::root_volume(&namespace, &name, &uid),
+            names::cidata_volume(&namespace, &name, &uid),
+        ]
     }
 
     /// Name of its job in the guest, for that attempt.
     pub fn token(&self, attempt: i32) -> String {
-        names::job_token(&owned::uid(&self.cluster), &owned::uid(&self.machine), "bootstrap", attempt)
+        names::job_token(
+            &owned::uid(&self.cluster),
+            &owned::uid(&self.machine),
+            "bootstrap",
+            attempt,
+        )
     }
 
     async fn domain(&self, facts: &mut Facts) -> Observed<Option<Domain>> {
@@ -122,7 +138,9 @@ impl Subject {
         };
         let (name, shape) = (self.name(), self.shape());
         child.view().nodes.map(|all| {
-            let found = all.into_iter().find(|n| n.metadata.name.as_deref() == Some(name.as_str()));
+            let found = all
+                .into_iter()
+                .find(|n| n.metadata.name.as_deref() == Some(name.as_str()));
             let view = found.as_ref().map(|n| NodeView {
                 ready: nodes::is_ready(n),
                 message: nodes::not_ready_message(n),
@@ -138,19 +156,37 @@ impl Subject {
     pub fn shape(&self) -> NodeShape {
         let labels = match self.machine.spec.role {
             MachineRole::ControlPlane => self.cluster.spec.control_plane.node_labels.clone(),
-            MachineRole::Worker => self.pool.as_ref().map(|p| p.spec.node_labels.clone()).unwrap_or_default(),
+            MachineRole::Worker => self
+                .pool
+                .as_ref()
+                .map(|p| p.spec.node_labels.clone())
+                .unwrap_or_default(),
         };
-        let pod_cidr = self.stored.as_ref().zip(self.allocation()).and_then(|(stored, allocation)| {
-            self.plan.bridge(stored.allocations.node_cidr).ok().flatten()?.pods_of(allocation.ip).ok()
-        });
-        NodeShape { labels, pod_cidr: pod_cidr.map(|c| c.to_string()) }
+        let pod_cidr = self
+            .stored
+            .as_ref()
+            .zip(self.allocation())
+            .and_then(|(stored, allocation)| {
+                self.plan
+                    .bridge(stored.allocations.node_cidr)
+                    .ok()
+                    .flatten()?
+                    .pods_of(allocation.ip)
+                    .ok()
+            });
+        NodeShape {
+            labels,
+            pod_cidr: pod_cidr.map(|c| c.to_string()),
+        }
     }
 }
 
 /// What the domain's metadata says, where that is not that it is the owner's.
 fn foreign(domain: &DomainFacts, owner: &Owner) -> Option<String> {
     match &domain.owner {
-        Some(found) if found.cluster_uid == owner.cluster_uid && found.machine_uid == owner.machine_uid => None,
+        Some(found) if found.cluster_uid == owner.cluster_uid && found.machine_uid == owner.machine_uid => {
+            None
+        }
         Some(found) => Some(format!(
             "its metadata names machine UID {} of cluster {}/{}, expected {}",
             found.machine_uid.as_deref().unwrap_or("none"),
@@ -167,7 +203,10 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
     let mut facts = Facts::default();
     let not_looked = || "not looked at".to_owned();
     let status = subject.machine.status.clone().unwrap_or_default();
-    let attempt = status.bootstrap.as_ref().map(|b| Attempt { phase: b.phase, number: b.attempt });
+    let attempt = status.bootstrap.as_ref().map(|b| Attempt {
+        phase: b.phase,
+        number: b.attempt,
+    });
     let mut seen = Seen {
         role: subject.machine.spec.role,
         paused: subject.cluster.spec.paused,
@@ -188,7 +227,10 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
     };
     match &seen.domain {
         Observed::Known(None) => provision(subject, world, &mut seen).await,
-        Observed::Known(Some(Domain { power: Power::Running, foreign: None })) => {
+        Observed::Known(Some(Domain {
+            power: Power::Running,
+            foreign: None,
+        })) => {
             running(subject, &mut seen, &mut facts).await;
         }
         _ => {}
@@ -203,7 +245,10 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     seen.network_ready = subject.stored.is_some()
         && found.as_ref().is_ok_and(|n| {
             n.as_ref().is_some_and(|n| {
-                n.active && n.owner.as_ref().is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
+                n.active
+                    && n.owner
+                        .as_ref()
+                        .is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
             })
         });
     seen.reserved =
@@ -211,20 +256,34 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     seen.capacity = room(subject, world).await;
     let [root, cidata] = subject.volumes();
     seen.root_volume = Observed::from(subject.hypervisor.volume(&root).await).map(|v| v.is_some());
-    seen.cidata_volume = Observed::from(subject.hypervisor.volume(&cidata).await).map(|v| v.is_some_and(|v| v.complete));
+    seen.cidata_volume =
+        Observed::from(subject.hypervisor.volume(&cidata).await).map(|v| v.is_some_and(|v| v.complete));
     seen.release = match &subject.release {
-        None => Observed::Known(Err(format!("no KubernetesRelease named {} exists", subject.machine.spec.version))),
+        None => Observed::Known(Err(format!(
+            "no KubernetesRelease named {} exists",
+            subject.machine.spec.version
+        ))),
         Some(release) => releases::on_host(release, &subject.host, subject.hypervisor.as_ref()).await,
     };
 }
 
 async fn running(subject: &Subject, seen: &mut Seen, facts: &mut Facts) {
     match &seen.attempt {
-        Some(Attempt { phase: BootstrapPhase::Succeeded, .. }) => seen.node = subject.node(facts),
-        Some(Attempt { phase: BootstrapPhase::Started, number }) => {
+        Some(Attempt {
+            phase: BootstrapPhase::Succeeded,
+            ..
+        }) => seen.node = subject.node(facts),
+        Some(Attempt {
+            phase: BootstrapPhase::Started,
+            number,
+        }) => {
             seen.job = job(subject, *number, facts).await;
         }
-        None | Some(Attempt { phase: BootstrapPhase::Failed, .. }) => {
+        None
+        | Some(Attempt {
+            phase: BootstrapPhase::Failed,
+            ..
+        }) => {
             let connected = facts.domain.as_ref().and_then(|d| d.agent_connected);
             seen.agent = match connected {
                 Some(false) => Observed::Known(false),
@@ -249,7 +308,9 @@ async fn job(subject: &Subject, attempt: i32, facts: &mut Facts) -> Observed<Job
         Ok(JobState::NotStarted) => Observed::Known(Job::NotStarted),
         Ok(JobState::Running { phase, .. }) => Observed::Known(Job::Running(phase)),
         Ok(JobState::Succeeded) => Observed::Known(Job::Succeeded),
-        Ok(JobState::Failed { log_tail, exit_code, .. }) => {
+        Ok(JobState::Failed {
+            log_tail, exit_code, ..
+        }) => {
             let log = format!("exit code {exit_code}: {log_tail}");
             facts.job_log = Some(log.clone());
             Observed::Known(Job::Failed(log))
@@ -268,9 +329,13 @@ fn unseen(error: &GuestError) -> String {
 }
 
 fn retry_due(status: &seedbed_crds::DevMachineStatus, now: Timestamp) -> bool {
-    status.bootstrap.as_ref().and_then(|b| Some((b.finished_at.as_ref()?, b.attempt))).is_none_or(|(at, attempt)| {
-        now.duration_since(at.0) >= SignedDuration::from_secs(RETRY_PAUSE.as_secs() * i64::from(attempt))
-    })
+    status
+        .bootstrap
+        .as_ref()
+        .and_then(|b| Some((b.finished_at.as_ref()?, b.attempt)))
+        .is_none_or(|(at, attempt)| {
+            now.duration_since(at.0) >= SignedDuration::from_secs(RETRY_PAUSE.as_secs() * i64::from(attempt))
+        })
 }
 
 /// Whether the host has room, counting every machine that is older than this one: so no two count on the same memory.
@@ -287,7 +352,13 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
         disk_bytes: facts.pool_capacity_bytes,
         disk_percent: u32::try_from(spec.disk_overcommit_percent).unwrap_or(0),
     };
-    let order = |m: &DevMachine| (m.metadata.creation_timestamp.clone(), owned::namespace(m), owned::name(m));
+    let order = |m: &DevMachine| {
+        (
+            m.metadata.creation_timestamp.clone(),
+            owned::namespace(m),
+            owned::name(m),
+        )
+    };
     let own = order(&subject.machine);
     let older: Vec<Demand> = world
         .all_machines()
@@ -296,7 +367,12 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
         .map(|m| demand(&m.spec.machine))
         .collect();
     let host = owned::name(&subject.host);
-    Observed::Known(capacity::admit(&host, &limits, &older, demand(&subject.machine.spec.machine)))
+    Observed::Known(capacity::admit(
+        &host,
+        &limits,
+        &older,
+        demand(&subject.machine.spec.machine),
+    ))
 }
 
 fn demand(machine: &seedbed_crds::MachineResources) -> Demand {
@@ -323,21 +399,39 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
         };
     }
     let (node, drain) = if cluster_leaving || !initialized {
-        (Observed::Known(None), Observed::Known(Drain { remaining: 0, blocked: None }))
+        (
+            Observed::Known(None),
+            Observed::Known(Drain {
+                remaining: 0,
+                blocked: None,
+            }),
+        )
     } else {
         let node = subject.node(&mut facts);
         let drain = match (&node, &subject.child) {
-            (Observed::Known(Some(_)), Some(child)) => Observed::from(child.evictable_pods(&subject.name()).await)
-                .map(|pods| Drain { remaining: pods.len(), blocked: None }),
-            _ => Observed::Known(Drain { remaining: 0, blocked: None }),
+            (Observed::Known(Some(_)), Some(child)) => {
+                Observed::from(child.evictable_pods(&subject.name()).await).map(|pods| Drain {
+                    remaining: pods.len(),
+                    blocked: None,
+                })
+            }
+            _ => Observed::Known(Drain {
+                remaining: 0,
+                blocked: None,
+            }),
         };
         (node, drain)
     };
     facts.drain = drain.known().cloned();
     let status = subject.machine.status.clone().unwrap_or_default();
-    let limit = subject.pool.as_ref().map_or(300, |p| p.spec.drain_timeout_seconds);
+    let limit = subject
+        .pool
+        .as_ref()
+        .map_or(300, |p| p.spec.drain_timeout_seconds);
     // Without a mark of when the drain began, the deletion's own time counts: it never comes later.
-    let began = status.drain_started_at.or_else(|| subject.machine.metadata.deletion_timestamp.clone());
+    let began = status
+        .drain_started_at
+        .or_else(|| subject.machine.metadata.deletion_timestamp.clone());
     let seen = Leaving {
         paused: subject.cluster.spec.paused,
         cluster_leaving,

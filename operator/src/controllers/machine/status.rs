@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineAddress, MachineAddressType, NodeFacts, PowerState,
+    BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineAddress, MachineAddressType, NodeFacts,
+    PowerState,
 };
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
 use seedbed_planner::machine::{Decision, Effect, Wait};
@@ -16,7 +17,13 @@ use super::observe::{Facts, Subject};
 use crate::controllers::nodes;
 
 /// The status after a pass.
-pub fn build(subject: &Subject, facts: &Facts, decision: &Decision, outcome: Outcome, now: Timestamp) -> DevMachineStatus {
+pub fn build(
+    subject: &Subject,
+    facts: &Facts,
+    decision: &Decision,
+    outcome: Outcome,
+    now: Timestamp,
+) -> DevMachineStatus {
     let old = subject.machine.status.clone().unwrap_or_default();
     let bootstrap = outcome.bootstrap.or_else(|| old.bootstrap.clone());
     let leaving = subject.machine.metadata.deletion_timestamp.is_some();
@@ -26,7 +33,10 @@ pub fn build(subject: &Subject, facts: &Facts, decision: &Decision, outcome: Out
     findings.push(bootstrapped(bootstrap.as_ref(), decision));
     findings.push(node_ready(facts, decision));
     let generation = subject.machine.metadata.generation;
-    let drain_started_at = old.drain_started_at.clone().or_else(|| outcome.drain_began.then_some(Time(now)));
+    let drain_started_at = old
+        .drain_started_at
+        .clone()
+        .or_else(|| outcome.drain_began.then_some(Time(now)));
     DevMachineStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, findings, generation, now),
@@ -75,7 +85,9 @@ fn waiting(wait: &Wait, bootstrap: Option<&BootstrapStatus>) -> Summary {
         Summary::Stalled(wait.reason, message)
     } else if wait.unknown {
         Summary::Unknown(wait.reason, message)
-    } else if wait.reason == Reason::NodeNotReady && bootstrap.is_some_and(|b| b.phase == BootstrapPhase::Succeeded) {
+    } else if wait.reason == Reason::NodeNotReady
+        && bootstrap.is_some_and(|b| b.phase == BootstrapPhase::Succeeded)
+    {
         Summary::Degraded(wait.reason, message)
     } else {
         Summary::Progressing(wait.reason, message)
@@ -113,8 +125,14 @@ fn infrastructure(facts: &Facts, decision: &Decision) -> Finding {
     use seedbed_hypervisor::PowerState as Seen;
     let type_ = condition::INFRASTRUCTURE_READY;
     match (&facts.domain, decision) {
-        (_, Decision::Wait(wait)) if wait.reason == Reason::NameConflict || wait.reason == Reason::HostUnreachable => {
-            let status = if wait.unknown { Status::Unknown } else { Status::False };
+        (_, Decision::Wait(wait))
+            if wait.reason == Reason::NameConflict || wait.reason == Reason::HostUnreachable =>
+        {
+            let status = if wait.unknown {
+                Status::Unknown
+            } else {
+                Status::False
+            };
             Finding::new(type_, status, wait.reason, wait.message.clone())
         }
         (Some(domain), _) if domain.power == Seen::Running => {
@@ -127,10 +145,18 @@ fn infrastructure(facts: &Facts, decision: &Decision) -> Finding {
         (None, Decision::Wait(wait)) if facts.host_answered => {
             Finding::new(type_, false, wait.reason, wait.message.clone())
         }
-        (None, _) if facts.host_answered => {
-            Finding::new(type_, false, Reason::Provisioning, "the virtual machine is being made")
-        }
-        (None, _) => Finding::new(type_, Status::Unknown, Reason::HostUnreachable, "the host could not be asked"),
+        (None, _) if facts.host_answered => Finding::new(
+            type_,
+            false,
+            Reason::Provisioning,
+            "the virtual machine is being made",
+        ),
+        (None, _) => Finding::new(
+            type_,
+            Status::Unknown,
+            Reason::HostUnreachable,
+            "the host could not be asked",
+        ),
     }
 }
 
@@ -138,28 +164,50 @@ fn bootstrapped(bootstrap: Option<&BootstrapStatus>, decision: &Decision) -> Fin
     let type_ = condition::BOOTSTRAPPED;
     let Some(bootstrap) = bootstrap else {
         return match decision {
-            Decision::Wait(wait) if matches!(wait.reason, Reason::WaitingForGuest | Reason::WaitingForControlPlane) => {
+            Decision::Wait(wait)
+                if matches!(
+                    wait.reason,
+                    Reason::WaitingForGuest | Reason::WaitingForControlPlane
+                ) =>
+            {
                 Finding::new(type_, false, wait.reason, wait.message.clone())
             }
-            _ => Finding::new(type_, false, Reason::WaitingForGuest, "the guest does not run yet"),
+            _ => Finding::new(
+                type_,
+                false,
+                Reason::WaitingForGuest,
+                "the guest does not run yet",
+            ),
         };
     };
     let log = || bootstrap.message.clone().unwrap_or_default();
     match bootstrap.phase {
-        BootstrapPhase::Succeeded => Finding::new(type_, true, Reason::BootstrapSucceeded, "kubeadm did its work"),
+        BootstrapPhase::Succeeded => {
+            Finding::new(type_, true, Reason::BootstrapSucceeded, "kubeadm did its work")
+        }
         BootstrapPhase::Started => {
             let message = match decision {
                 Decision::Wait(wait) if wait.reason == Reason::Bootstrapping => wait.message.clone(),
                 _ => "kubeadm runs".to_owned(),
             };
-            Finding::new(type_, false, Reason::Bootstrapping, format!("{message} (attempt {})", bootstrap.attempt))
+            Finding::new(
+                type_,
+                false,
+                Reason::Bootstrapping,
+                format!("{message} (attempt {})", bootstrap.attempt),
+            )
         }
         BootstrapPhase::Failed => {
             let reason = match decision {
                 Decision::Wait(wait) if wait.reason == Reason::BootstrapGaveUp => Reason::BootstrapGaveUp,
                 _ => Reason::BootstrapFailed,
             };
-            Finding::new(type_, false, reason, format!("attempt {} failed: {}", bootstrap.attempt, log()))
+            Finding::new(
+                type_,
+                false,
+                reason,
+                format!("attempt {} failed: {}", bootstrap.attempt, log()),
+            )
         }
     }
 }
@@ -167,8 +215,15 @@ fn bootstrapped(bootstrap: Option<&BootstrapStatus>, decision: &Decision) -> Fin
 fn node_ready(facts: &Facts, decision: &Decision) -> Finding {
     let type_ = condition::NODE_READY;
     match (&facts.node, decision) {
-        (Some(found), _) if nodes::is_ready(found) => Finding::new(type_, true, Reason::NodeReady, "the node is Ready"),
-        (Some(found), _) => Finding::new(type_, false, Reason::NodeNotReady, nodes::not_ready_message(found)),
+        (Some(found), _) if nodes::is_ready(found) => {
+            Finding::new(type_, true, Reason::NodeReady, "the node is Ready")
+        }
+        (Some(found), _) => Finding::new(
+            type_,
+            false,
+            Reason::NodeNotReady,
+            nodes::not_ready_message(found),
+        ),
         (None, Decision::Wait(wait)) if wait.unknown => {
             Finding::new(type_, Status::Unknown, wait.reason, wait.message.clone())
         }
@@ -191,12 +246,17 @@ fn power(facts: &Facts) -> PowerState {
 }
 
 fn addresses(subject: &Subject) -> Vec<MachineAddress> {
-    let Some(allocation) = subject.allocation() else { return Vec::new() };
+    let Some(allocation) = subject.allocation() else {
+        return Vec::new();
+    };
     let address = |type_, address: String| MachineAddress { type_, address };
     let name = subject.name();
     vec![
         address(MachineAddressType::InternalIp, allocation.ip.to_string()),
-        address(MachineAddressType::InternalDns, format!("{name}.{}", subject.plan.dns_zone())),
+        address(
+            MachineAddressType::InternalDns,
+            format!("{name}.{}", subject.plan.dns_zone()),
+        ),
         address(MachineAddressType::Hostname, name),
     ]
 }
@@ -204,7 +264,11 @@ fn addresses(subject: &Subject) -> Vec<MachineAddress> {
 fn node_facts(node: &Node) -> NodeFacts {
     let info = node.status.as_ref().and_then(|s| s.node_info.as_ref());
     let allocatable = |name: &str| {
-        node.status.as_ref().and_then(|s| s.allocatable.as_ref()).and_then(|a| a.get(name)).map(|q| q.0.clone())
+        node.status
+            .as_ref()
+            .and_then(|s| s.allocatable.as_ref())
+            .and_then(|a| a.get(name))
+            .map(|q| q.0.clone())
     };
     NodeFacts {
         name: node.metadata.name.clone().unwrap_or_default(),
