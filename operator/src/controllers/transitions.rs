@@ -18,29 +18,31 @@ pub async fn publish<K>(context: &Context, object: &K, old: &[Condition], new: &
 where
     K: Resource<DynamicType = ()> + Debug,
 {
-    for condition in new.iter().filter(|c| !DERIVED.contains(&c.type_.as_str())) {
-        let before = old.iter().find(|c| c.type_ == condition.type_);
-        let changed = before.is_none_or(|b| b.status != condition.status || b.reason != condition.reason);
-        // What is not so yet when an object is first seen is no news.
-        let news = before.is_some() || condition.status == "True";
-        if !changed || !news {
+    for found in new.iter().filter(|c| !DERIVED.contains(&c.type_.as_str())) {
+        let before = old.iter().find(|c| c.type_ == found.type_);
+        let changed = before.is_none_or(|b| b.status != found.status || b.reason != found.reason);
+        // What is not so yet when an object is first seen is no news, nor is what `Ready` says with the same reason.
+        let news = before.is_some() || found.status == "True";
+        let said = found.type_ != condition::READY
+            && new.iter().any(|c| c.type_ == condition::READY && c.reason == found.reason && c.status == found.status);
+        if !changed || !news || said {
             continue;
         }
-        let note = if condition.message.is_empty() {
-            format!("{} is {}", condition.type_, condition.status)
+        let note = if found.message.is_empty() {
+            format!("{} is {}", found.type_, found.status)
         } else {
             format!(
                 "{} is {}: {}",
-                condition.type_, condition.status, condition.message
+                found.type_, found.status, found.message
             )
         };
         context
             .events
             .publish(
                 object,
-                event_type(condition),
-                &condition.reason,
-                &condition.type_,
+                event_type(found),
+                &found.reason,
+                &found.type_,
                 &note,
             )
             .await;

@@ -52,7 +52,10 @@ impl ClusterPlan {
     /// Reads the cluster's spec.
     pub fn new(cluster: &DevCluster, timing: TimingProfile) -> Result<Self, PlanError> {
         let range = |field, text: &str| {
-            text.parse::<Ipv4Net>().map_err(|_| PlanError::Range { field, found: text.to_owned() })
+            text.parse::<Ipv4Net>().map_err(|_| PlanError::Range {
+                field,
+                found: text.to_owned(),
+            })
         };
         let spec = &cluster.spec;
         Ok(Self {
@@ -62,7 +65,11 @@ impl ClusterPlan {
             pod_cidr: range("spec.network.podCIDR", &spec.network.pod_cidr)?,
             service_cidr: range("spec.network.serviceCIDR", &spec.network.service_cidr)?,
             dns_domain: spec.network.dns_domain.clone(),
-            cert_sans: spec.api_server.iter().flat_map(|a| a.extra_sans.clone()).collect(),
+            cert_sans: spec
+                .api_server
+                .iter()
+                .flat_map(|a| a.extra_sans.clone())
+                .collect(),
             cni: spec.cni.type_,
             patches: patches(spec.kubeadm.iter().flat_map(|k| &k.patches)),
             timing: timing_profile(timing),
@@ -72,12 +79,20 @@ impl ClusterPlan {
     /// Applies the cluster's patches to documents with stand-in addresses, so that a patch that cannot be applied is told before
     /// any machine is made.
     pub fn check(&self) -> Result<(), PlanError> {
-        Ok(config::check_patches(&self.input(Ipv4Addr::UNSPECIFIED), self.timing, &self.patches)?)
+        Ok(config::check_patches(
+            &self.input(Ipv4Addr::UNSPECIFIED),
+            self.timing,
+            &self.patches,
+        )?)
     }
 
     /// The same for the patches of a pool.
     pub fn check_pool(&self, pool: &NodePool) -> Result<(), PlanError> {
-        Ok(config::check_pool_patches(self.timing, &self.patches, &pool_patches(pool))?)
+        Ok(config::check_pool_patches(
+            self.timing,
+            &self.patches,
+            &pool_patches(pool),
+        )?)
     }
 
     /// The cluster as kubeadm's documents want it, with its API server at that address.
@@ -96,7 +111,10 @@ impl ClusterPlan {
 
     /// Where the API server is reached.
     pub fn endpoint(api_server: Ipv4Addr) -> Endpoint {
-        Endpoint { host: api_server.to_string(), port: API_PORT }
+        Endpoint {
+            host: api_server.to_string(),
+            port: API_PORT,
+        }
     }
 
     /// The pod network that is set up on the nodes; none where the user brings one.

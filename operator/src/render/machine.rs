@@ -89,7 +89,13 @@ impl MachinePlan<'_> {
             instance_id: self.allocation.uid.clone(),
             hostname: self.name.to_owned(),
             fqdn: format!("{}.{}", self.name, self.cluster.dns_zone()),
-            ssh_authorized_keys: self.object.spec.ssh.iter().flat_map(|s| s.authorized_keys.clone()).collect(),
+            ssh_authorized_keys: self
+                .object
+                .spec
+                .ssh
+                .iter()
+                .flat_map(|s| s.authorized_keys.clone())
+                .collect(),
         };
         Ok(cidata::image(&cloud_init.files()?)?)
     }
@@ -135,11 +141,18 @@ impl MachinePlan<'_> {
 
     /// Secrets and keys that files of the machine take their content from.
     pub fn wanted_contents(&self) -> Vec<(String, String)> {
-        self.files().filter_map(|f| f.content_from.as_ref()).map(|r| (r.name.clone(), r.key.clone())).collect()
+        self.files()
+            .filter_map(|f| f.content_from.as_ref())
+            .map(|r| (r.name.clone(), r.key.clone()))
+            .collect()
     }
 
     fn files(&self) -> impl Iterator<Item = &NodeFile> {
-        self.object.spec.files.iter().chain(self.pool.into_iter().flat_map(|p| &p.spec.files))
+        self.object
+            .spec
+            .files
+            .iter()
+            .chain(self.pool.into_iter().flat_map(|p| &p.spec.files))
     }
 
     fn node(&self, taints: Option<&[NodeTaint]>) -> NodeInput {
@@ -154,7 +167,11 @@ impl MachinePlan<'_> {
     fn machine(&self, contents: &FileContents) -> Result<Machine, RenderError> {
         let spec = &self.object.spec;
         let commands = |of_cluster: &[String], of_pool: fn(&NodePool) -> &Vec<String>| {
-            of_cluster.iter().chain(self.pool.map(of_pool).into_iter().flatten()).cloned().collect()
+            of_cluster
+                .iter()
+                .chain(self.pool.map(of_pool).into_iter().flatten())
+                .cloned()
+                .collect()
         };
         let network = match self.cluster.bridge(self.node_cidr)? {
             Some(bridge) => bridge.files(self.allocation.ip)?,
@@ -163,7 +180,10 @@ impl MachinePlan<'_> {
         Ok(Machine {
             hostname: self.name.to_owned(),
             address: self.allocation.ip.into(),
-            files: self.files().map(|f| file(f, contents)).collect::<Result<_, _>>()?,
+            files: self
+                .files()
+                .map(|f| file(f, contents))
+                .collect::<Result<_, _>>()?,
             network,
             containerd: containerd(self.object),
             pre_commands: commands(&spec.pre_kubeadm_commands, |p| &p.spec.pre_kubeadm_commands),
@@ -173,13 +193,20 @@ impl MachinePlan<'_> {
 }
 
 fn file(file: &NodeFile, contents: &FileContents) -> Result<GuestFile, RenderError> {
-    let mode = u32::from_str_radix(&file.permissions, 8)
-        .map_err(|_| RenderError::Permissions { path: file.path.clone(), found: file.permissions.clone() })?;
+    let mode = u32::from_str_radix(&file.permissions, 8).map_err(|_| RenderError::Permissions {
+        path: file.path.clone(),
+        found: file.permissions.clone(),
+    })?;
     let content = match &file.content_from {
         None => file.content.clone().unwrap_or_default().into_bytes(),
-        Some(from) => contents.get(&(from.name.clone(), from.key.clone())).cloned().ok_or_else(|| {
-            RenderError::Content { path: file.path.clone(), secret: from.name.clone(), key: from.key.clone() }
-        })?,
+        Some(from) => contents
+            .get(&(from.name.clone(), from.key.clone()))
+            .cloned()
+            .ok_or_else(|| RenderError::Content {
+                path: file.path.clone(),
+                secret: from.name.clone(),
+                key: from.key.clone(),
+            })?,
     };
     Ok(GuestFile::new(&file.path, mode, content))
 }
@@ -202,8 +229,18 @@ fn containerd(cluster: &DevCluster) -> ContainerdSettings {
         mirrors: settings
             .registry_mirrors
             .into_iter()
-            .map(|m| RegistryMirror { registry: m.registry, endpoints: m.endpoints })
+            .map(|m| RegistryMirror {
+                registry: m.registry,
+                endpoints: m.endpoints,
+            })
             .collect(),
-        trusted_cas: settings.trusted_cas.into_iter().map(|c| TrustedCa { name: c.name, pem: c.pem }).collect(),
+        trusted_cas: settings
+            .trusted_cas
+            .into_iter()
+            .map(|c| TrustedCa {
+                name: c.name,
+                pem: c.pem,
+            })
+            .collect(),
     }
 }

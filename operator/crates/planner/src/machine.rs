@@ -38,14 +38,14 @@ pub enum Power {
 pub enum Job {
     /// It was never started.
     NotStarted,
-    /// It runs; its present step, if it said one.
-    Running(Option<String>),
+    /// It runs.
+    Running,
     /// It ended well.
     Succeeded,
-    /// It ended badly; the last lines of its log.
-    Failed(String),
-    /// It was cut off, by a reboot for instance; the last lines of its log.
-    Interrupted(String),
+    /// It ended badly.
+    Failed,
+    /// It was cut off, by a reboot for instance.
+    Interrupted,
 }
 
 /// The bootstrap as it stands in the status, written before the job was started.
@@ -307,14 +307,9 @@ fn bootstrap(seen: &Seen) -> Decision {
             ..
         }) => match known!(seen.job, Reason::WaitingForGuest) {
             Job::NotStarted => Decision::Do(Effect::StartJob),
-            Job::Running(step) => {
-                let message = step
-                    .as_ref()
-                    .map_or_else(|| "kubeadm runs".to_owned(), |s| format!("kubeadm runs: {s}"));
-                wait(Reason::Bootstrapping, message, Urgency::Soon)
-            }
+            Job::Running => wait(Reason::Bootstrapping, "kubeadm runs", Urgency::Soon),
             Job::Succeeded => Decision::Do(Effect::RecordSuccess),
-            Job::Failed(_) | Job::Interrupted(_) => Decision::Do(Effect::RecordFailure),
+            Job::Failed | Job::Interrupted => Decision::Do(Effect::RecordFailure),
         },
         Some(Attempt {
             phase: BootstrapPhase::Failed,
@@ -352,22 +347,14 @@ fn begin(seen: &Seen, attempt: i32) -> Decision {
         );
     }
     if seen.role == MachineRole::Worker {
-        match &seen.joinable {
-            Observed::Known(true) => {}
-            Observed::Known(false) => {
-                return wait(
-                    Reason::WaitingForControlPlane,
-                    "the control plane cannot take new nodes yet",
-                    Urgency::Soon,
-                );
-            }
-            Observed::Unknown(why) => {
-                return wait(
-                    Reason::WaitingForControlPlane,
-                    format!("the control plane's API does not answer yet: {why}"),
-                    Urgency::Soon,
-                );
-            }
+        // Why the API does not answer yet changes from look to look, and is no news: it is not there yet.
+        let waits_for = match &seen.joinable {
+            Observed::Known(true) => None,
+            Observed::Known(false) => Some("the control plane cannot take new nodes yet"),
+            Observed::Unknown(_) => Some("the control plane's API does not answer yet"),
+        };
+        if let Some(what) = waits_for {
+            return wait(Reason::WaitingForControlPlane, what, Urgency::Soon);
         }
     }
     Decision::Do(Effect::BeginAttempt(attempt))

@@ -28,13 +28,26 @@ fn apply(effect: Effect, seen: &mut Seen) {
         Effect::ReserveAddress => seen.reserved = Observed::Known(true),
         Effect::CreateRootVolume => seen.root_volume = Observed::Known(true),
         Effect::CreateCidata => seen.cidata_volume = Observed::Known(true),
-        Effect::DefineDomain => seen.domain = Observed::Known(Some(Domain { power: Power::Off, foreign: None })),
+        Effect::DefineDomain => {
+            seen.domain = Observed::Known(Some(Domain {
+                power: Power::Off,
+                foreign: None,
+            }))
+        }
         Effect::StartDomain => {
-            seen.domain = Observed::Known(Some(Domain { power: Power::Running, foreign: None }));
+            seen.domain = Observed::Known(Some(Domain {
+                power: Power::Running,
+                foreign: None,
+            }));
             seen.agent = Observed::Known(true);
             seen.joinable = Observed::Known(true);
         }
-        Effect::BeginAttempt(number) => seen.attempt = Some(Attempt { phase: BootstrapPhase::Started, number }),
+        Effect::BeginAttempt(number) => {
+            seen.attempt = Some(Attempt {
+                phase: BootstrapPhase::Started,
+                number,
+            })
+        }
         Effect::StartJob => seen.job = Observed::Known(Job::Succeeded),
         Effect::RecordSuccess => {
             if let Some(a) = &mut seen.attempt {
@@ -96,24 +109,54 @@ fn what_cannot_be_seen_starts_nothing() {
     let not_seen = || "libvirtd does not answer".to_owned();
     let mut seen = fresh(MachineRole::ControlPlane);
     seen.domain = Observed::Unknown(not_seen());
-    assert!(matches!(advance(&seen), Decision::Wait(Wait { reason: Reason::HostUnreachable, unknown: true, .. })));
+    assert!(matches!(
+        advance(&seen),
+        Decision::Wait(Wait {
+            reason: Reason::HostUnreachable,
+            unknown: true,
+            ..
+        })
+    ));
 
     let mut seen = fresh(MachineRole::ControlPlane);
     run(&mut seen);
     seen.node = Observed::Unknown(not_seen());
-    assert!(matches!(advance(&seen), Decision::Wait(Wait { reason: Reason::ChildUnreachable, unknown: true, .. })));
+    assert!(matches!(
+        advance(&seen),
+        Decision::Wait(Wait {
+            reason: Reason::ChildUnreachable,
+            unknown: true,
+            ..
+        })
+    ));
 
-    seen.attempt = Some(Attempt { phase: BootstrapPhase::Started, number: 1 });
+    seen.attempt = Some(Attempt {
+        phase: BootstrapPhase::Started,
+        number: 1,
+    });
     seen.job = Observed::Unknown(not_seen());
-    assert!(matches!(advance(&seen), Decision::Wait(Wait { unknown: true, .. })));
+    assert!(matches!(
+        advance(&seen),
+        Decision::Wait(Wait { unknown: true, .. })
+    ));
 }
 
 #[test]
 fn a_strangers_machine_of_the_same_name_is_left_alone() {
-    let stranger = Domain { power: Power::Off, foreign: Some("no owner in its metadata".into()) };
+    let stranger = Domain {
+        power: Power::Off,
+        foreign: Some("no owner in its metadata".into()),
+    };
     let mut seen = fresh(MachineRole::Worker);
     seen.domain = Observed::Known(Some(stranger.clone()));
-    assert!(matches!(advance(&seen), Decision::Wait(Wait { reason: Reason::NameConflict, stalled: true, .. })));
+    assert!(matches!(
+        advance(&seen),
+        Decision::Wait(Wait {
+            reason: Reason::NameConflict,
+            stalled: true,
+            ..
+        })
+    ));
 
     let mut leaving = gone();
     leaving.domain = Observed::Known(Some(stranger));
@@ -124,16 +167,28 @@ fn a_strangers_machine_of_the_same_name_is_left_alone() {
 fn a_machine_that_was_switched_off_is_started_and_not_made_again() {
     let mut seen = fresh(MachineRole::ControlPlane);
     run(&mut seen);
-    seen.domain = Observed::Known(Some(Domain { power: Power::Off, foreign: None }));
+    seen.domain = Observed::Known(Some(Domain {
+        power: Power::Off,
+        foreign: None,
+    }));
     assert_eq!(run(&mut seen), [Effect::StartDomain]);
 }
 
 #[test]
 fn a_worker_waits_for_the_control_plane_with_its_guest_running() {
     let mut seen = fresh(MachineRole::Worker);
-    seen.domain = Observed::Known(Some(Domain { power: Power::Running, foreign: None }));
+    seen.domain = Observed::Known(Some(Domain {
+        power: Power::Running,
+        foreign: None,
+    }));
     seen.agent = Observed::Known(true);
-    assert!(matches!(advance(&seen), Decision::Wait(Wait { reason: Reason::WaitingForControlPlane, .. })));
+    assert!(matches!(
+        advance(&seen),
+        Decision::Wait(Wait {
+            reason: Reason::WaitingForControlPlane,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -142,7 +197,7 @@ fn kubeadm_is_tried_three_times_and_then_a_person_is_asked() {
     let mut attempts = Vec::new();
     for _ in 0..40 {
         match advance(&seen) {
-            Decision::Do(Effect::StartJob) => seen.job = Observed::Known(Job::Failed("no space left".into())),
+            Decision::Do(Effect::StartJob) => seen.job = Observed::Known(Job::Failed),
             Decision::Do(Effect::BeginAttempt(n)) => {
                 attempts.push(n);
                 apply(Effect::BeginAttempt(n), &mut seen);
@@ -165,7 +220,10 @@ fn gone() -> Leaving {
         retain: false,
         node: Observed::Known(None),
         initialized: true,
-        drain: Observed::Known(Drain { remaining: 0, blocked: None }),
+        drain: Observed::Known(Drain {
+            remaining: 0,
+            blocked: None,
+        }),
         drain_overdue: false,
         domain: Observed::Known(None),
         volumes: Observed::Known(0),
@@ -176,9 +234,20 @@ fn gone() -> Leaving {
 
 fn whole() -> Leaving {
     Leaving {
-        node: Observed::Known(Some(Node { ready: true, message: String::new(), settings_applied: true, cordoned: false })),
-        drain: Observed::Known(Drain { remaining: 2, blocked: None }),
-        domain: Observed::Known(Some(Domain { power: Power::Running, foreign: None })),
+        node: Observed::Known(Some(Node {
+            ready: true,
+            message: String::new(),
+            settings_applied: true,
+            cordoned: false,
+        })),
+        drain: Observed::Known(Drain {
+            remaining: 2,
+            blocked: None,
+        }),
+        domain: Observed::Known(Some(Domain {
+            power: Power::Running,
+            foreign: None,
+        })),
         volumes: Observed::Known(2),
         reserved: Observed::Known(true),
         allocated: true,
@@ -189,7 +258,9 @@ fn whole() -> Leaving {
 fn run_leave(seen: &mut Leaving) -> Vec<Effect> {
     let mut done = Vec::new();
     loop {
-        let Decision::Do(effect) = leave(seen) else { panic!("waits: {done:?}") };
+        let Decision::Do(effect) = leave(seen) else {
+            panic!("waits: {done:?}")
+        };
         assert!(done.len() < 50, "does not end: {done:?}");
         done.push(effect);
         match effect {
@@ -198,9 +269,19 @@ fn run_leave(seen: &mut Leaving) -> Vec<Effect> {
                     node.cordoned = true;
                 }
             }
-            Effect::Evict => seen.drain = Observed::Known(Drain { remaining: 0, blocked: None }),
+            Effect::Evict => {
+                seen.drain = Observed::Known(Drain {
+                    remaining: 0,
+                    blocked: None,
+                })
+            }
             Effect::DeleteNode => seen.node = Observed::Known(None),
-            Effect::PowerOff => seen.domain = Observed::Known(Some(Domain { power: Power::Off, foreign: None })),
+            Effect::PowerOff => {
+                seen.domain = Observed::Known(Some(Domain {
+                    power: Power::Off,
+                    foreign: None,
+                }))
+            }
             Effect::UndefineDomain => seen.domain = Observed::Known(None),
             Effect::DeleteVolumes => seen.volumes = Observed::Known(0),
             Effect::ReleaseAddress => seen.reserved = Observed::Known(false),
@@ -229,24 +310,43 @@ fn a_worker_leaves_its_cluster_before_its_machine_goes() {
 
 #[test]
 fn a_cluster_that_goes_is_not_drained() {
-    let mut seen = Leaving { cluster_leaving: true, ..whole() };
+    let mut seen = Leaving {
+        cluster_leaving: true,
+        ..whole()
+    };
     assert_eq!(run_leave(&mut seen)[0], Effect::PowerOff);
 }
 
 #[test]
 fn a_drain_that_takes_too_long_ends() {
-    let mut seen = Leaving { drain_overdue: true, ..whole() };
+    let mut seen = Leaving {
+        drain_overdue: true,
+        ..whole()
+    };
     assert_eq!(run_leave(&mut seen)[..2], [Effect::DeleteNode, Effect::PowerOff]);
 }
 
 #[test]
 fn what_is_retained_is_only_let_go() {
-    let mut seen = Leaving { retain: true, ..whole() };
+    let mut seen = Leaving {
+        retain: true,
+        ..whole()
+    };
     assert_eq!(run_leave(&mut seen), [Effect::RemoveFinalizer]);
 }
 
 #[test]
 fn nothing_is_let_go_while_the_host_does_not_answer() {
-    let seen = Leaving { cluster_leaving: true, domain: Observed::Unknown("down".into()), ..whole() };
-    assert!(matches!(leave(&seen), Decision::Wait(Wait { reason: Reason::HostUnreachable, .. })));
+    let seen = Leaving {
+        cluster_leaving: true,
+        domain: Observed::Unknown("down".into()),
+        ..whole()
+    };
+    assert!(matches!(
+        leave(&seen),
+        Decision::Wait(Wait {
+            reason: Reason::HostUnreachable,
+            ..
+        })
+    ));
 }

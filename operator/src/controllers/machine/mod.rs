@@ -26,7 +26,7 @@ use crate::status::{describe, write_status};
 use observe::Subject;
 
 /// How soon to look again at a guest that is at work.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where nothing is expected: what the watches missed is found then.
 const LATER: Duration = Duration::from_secs(60);
 /// How soon to look again where something outside is in the way.

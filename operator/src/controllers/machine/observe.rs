@@ -303,25 +303,31 @@ async fn running(subject: &Subject, seen: &mut Seen, facts: &mut Facts) {
     }
 }
 
+/// How the job is. Its log is read only once it has failed: reading it costs an emulated guest more than the look itself.
 async fn job(subject: &Subject, attempt: i32, facts: &mut Facts) -> Observed<Job> {
-    match subject.guest.state(&subject.token(attempt), LOG_BYTES).await {
-        Ok(JobState::NotStarted) => Observed::Known(Job::NotStarted),
-        Ok(JobState::Running { phase, .. }) => Observed::Known(Job::Running(phase)),
-        Ok(JobState::Succeeded) => Observed::Known(Job::Succeeded),
-        Ok(JobState::Failed {
-            log_tail, exit_code, ..
-        }) => {
-            let log = format!("exit code {exit_code}: {log_tail}");
-            facts.job_log = Some(log.clone());
-            Observed::Known(Job::Failed(log))
-        }
-        Ok(JobState::Interrupted { log_tail, .. }) => {
-            let log = format!("cut off (the guest was restarted, or something ended it): {log_tail}");
-            facts.job_log = Some(log.clone());
-            Observed::Known(Job::Interrupted(log))
-        }
-        Err(error) => Observed::Unknown(unseen(&error)),
-    }
+    let token = subject.token(attempt);
+    let ended = match subject.guest.state(&token, 0).await {
+        Ok(JobState::NotStarted) => return Observed::Known(Job::NotStarted),
+        Ok(JobState::Running { .. }) => return Observed::Known(Job::Running),
+        Ok(JobState::Succeeded) => return Observed::Known(Job::Succeeded),
+        Ok(JobState::Failed { exit_code, .. }) => Some(exit_code),
+        Ok(JobState::Interrupted { .. }) => None,
+        Err(error) => return Observed::Unknown(unseen(&error)),
+    };
+    let log = match subject.guest.log(&token, LOG_BYTES).await {
+        Ok(log) => log.unwrap_or_default(),
+        Err(error) => return Observed::Unknown(unseen(&error)),
+    };
+    let how = match ended {
+        Some(code) => format!("exit code {code}"),
+        None => "cut off: the guest was restarted, or something ended it".to_owned(),
+    };
+    facts.job_log = Some(format!("{how}; the log ends with: {log}"));
+    Observed::Known(if ended.is_some() {
+        Job::Failed
+    } else {
+        Job::Interrupted
+    })
 }
 
 fn unseen(error: &GuestError) -> String {

@@ -29,7 +29,7 @@ pub fn build(
     let leaving = subject.machine.metadata.deletion_timestamp.is_some();
     let summary = summary(decision, bootstrap.as_ref(), leaving, outcome.blocked.as_deref());
     let mut findings = summary.findings();
-    findings.push(infrastructure(facts, decision));
+    findings.push(infrastructure(facts, decision, leaving, bootstrap.is_some()));
     findings.push(bootstrapped(bootstrap.as_ref(), decision));
     findings.push(node_ready(facts, decision));
     let generation = subject.machine.metadata.generation;
@@ -121,7 +121,7 @@ fn phase(summary: &Summary, decision: &Decision) -> &'static str {
     }
 }
 
-fn infrastructure(facts: &Facts, decision: &Decision) -> Finding {
+fn infrastructure(facts: &Facts, decision: &Decision, leaving: bool, bootstrapped: bool) -> Finding {
     use seedbed_hypervisor::PowerState as Seen;
     let type_ = condition::INFRASTRUCTURE_READY;
     match (&facts.domain, decision) {
@@ -138,20 +138,26 @@ fn infrastructure(facts: &Facts, decision: &Decision) -> Finding {
         (Some(domain), _) if domain.power == Seen::Running => {
             Finding::new(type_, true, Reason::Running, "the virtual machine runs")
         }
-        (Some(domain), _) => {
+        _ if leaving => Finding::new(
+            type_,
+            false,
+            Reason::Deleting,
+            "the virtual machine is being removed",
+        ),
+        (Some(domain), _) if bootstrapped => {
             let found = format!("the virtual machine is not running: {:?}", domain.power);
             Finding::new(type_, false, Reason::NotRunning, found)
         }
         (None, Decision::Wait(wait)) if facts.host_answered => {
             Finding::new(type_, false, wait.reason, wait.message.clone())
         }
-        (None, _) if facts.host_answered => Finding::new(
+        _ if facts.host_answered => Finding::new(
             type_,
             false,
             Reason::Provisioning,
             "the virtual machine is being made",
         ),
-        (None, _) => Finding::new(
+        _ => Finding::new(
             type_,
             Status::Unknown,
             Reason::HostUnreachable,
