@@ -2,40 +2,64 @@
 
 use std::fmt;
 
-/// Condition types. `Ready`, `Progressing` and `Stalled` are on every kind; kstatus reads `Ready` and `Stalled`.
-pub mod condition {
+macro_rules! conditions {
+    ($($(#[doc = $doc:literal])+ $name:ident = $type_:literal on [$($kind:literal),+],)+) => {
+        /// Condition types. `Ready`, `Progressing` and `Stalled` are on every kind; kstatus reads `Ready` and `Stalled`.
+        pub mod condition {
+            $($(#[doc = $doc])+ pub const $name: &str = $type_;)+
+
+            /// A condition type, for the documentation.
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub struct Type {
+                /// Its name as it stands in a condition.
+                pub name: &'static str,
+                /// What holds where it is True.
+                pub meaning: &'static str,
+                /// The kinds that have it.
+                pub kinds: &'static [&'static str],
+            }
+
+            /// Every condition type there is.
+            pub const ALL: &[Type] = &[
+                $(Type { name: $type_, meaning: concat!($($doc,)+).trim_ascii(), kinds: &[$($kind),+] },)+
+            ];
+        }
+    };
+}
+
+conditions! {
     /// Summary: the object is as asked for.
-    pub const READY: &str = "Ready";
+    READY = "Ready" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// Something is being done about it.
-    pub const PROGRESSING: &str = "Progressing";
+    PROGRESSING = "Progressing" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// Nothing can be done about it until a person changes something.
-    pub const STALLED: &str = "Stalled";
+    STALLED = "Stalled" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// What the schema cannot check about the spec was found right.
-    pub const SPEC_VALID: &str = "SpecValid";
+    SPEC_VALID = "SpecValid" on ["DevCluster"],
     /// The host can be reached.
-    pub const HOST_REACHABLE: &str = "HostReachable";
+    HOST_REACHABLE = "HostReachable" on ["DevCluster", "HypervisorHost"],
     /// The release is known and complete on the host.
-    pub const RELEASE_AVAILABLE: &str = "ReleaseAvailable";
+    RELEASE_AVAILABLE = "ReleaseAvailable" on ["DevCluster", "KubernetesRelease"],
     /// The cluster's network is there.
-    pub const NETWORK_READY: &str = "NetworkReady";
+    NETWORK_READY = "NetworkReady" on ["DevCluster"],
     /// kubeadm initialised the control plane; from then on there is data to lose.
-    pub const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
+    CONTROL_PLANE_INITIALIZED = "ControlPlaneInitialized" on ["DevCluster"],
     /// The API server answers and its node is Ready.
-    pub const CONTROL_PLANE_READY: &str = "ControlPlaneReady";
+    CONTROL_PLANE_READY = "ControlPlaneReady" on ["DevCluster"],
     /// All workers are Ready.
-    pub const WORKERS_READY: &str = "WorkersReady";
+    WORKERS_READY = "WorkersReady" on ["DevCluster"],
     /// Cluster DNS answers.
-    pub const DNS_READY: &str = "DNSReady";
+    DNS_READY = "DNSReady" on ["DevCluster"],
     /// `NetworkPolicy` objects have an effect.
-    pub const NETWORK_POLICY_ENFORCED: &str = "NetworkPolicyEnforced";
+    NETWORK_POLICY_ENFORCED = "NetworkPolicyEnforced" on ["DevCluster"],
     /// The virtual machine exists and runs.
-    pub const INFRASTRUCTURE_READY: &str = "InfrastructureReady";
+    INFRASTRUCTURE_READY = "InfrastructureReady" on ["DevMachine"],
     /// kubeadm did its work on the machine.
-    pub const BOOTSTRAPPED: &str = "Bootstrapped";
+    BOOTSTRAPPED = "Bootstrapped" on ["DevMachine"],
     /// The machine's node is Ready.
-    pub const NODE_READY: &str = "NodeReady";
+    NODE_READY = "NodeReady" on ["DevMachine"],
     /// All machines are of the present template.
-    pub const UP_TO_DATE: &str = "UpToDate";
+    UP_TO_DATE = "UpToDate" on ["NodePool"],
 }
 
 macro_rules! reasons {
