@@ -12,8 +12,9 @@ use crate::{Guest, GuestError};
 /// The first pause before the agent is asked whether a command ended; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// libvirt's protocol carries strings of 4 MiB at most; this leaves room for the rest of the command.
-const LONGEST_INPUT: usize = 3_000_000;
+/// libvirt hands a command to the agent's socket in one write, and one that is larger than the socket's buffer (Linux: 208 KiB
+/// unless it was changed) is sent wrongly and never answered. This many bytes take less than 128 KiB as base64.
+pub(crate) const LONGEST_INPUT: usize = 90_000;
 
 /// A short command. Arguments are visible to everybody in the guest and in its journal: secrets go into the input.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ pub struct Exec {
     pub path: String,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its standard input; at most 3 MB.
+    /// Its standard input; at most 90,000 bytes.
     pub input: Vec<u8>,
     /// How long to wait for its end.
     pub limit: Duration,

@@ -1,4 +1,4 @@
-//! Reading files of the guest without starting a process in it.
+//! Reading and writing files of the guest without starting a process in it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,6 +6,7 @@ use seedbed_hypervisor::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::exec::LONGEST_INPUT;
 use crate::{Guest, GuestError};
 
 #[derive(Serialize)]
@@ -39,6 +40,18 @@ struct Chunk {
     eof: bool,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Write {
+    handle: i64,
+    buf_b64: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    count: usize,
+}
+
 /// Which part of a file is wanted.
 #[derive(Clone, Copy)]
 enum Part {
@@ -55,6 +68,32 @@ impl Guest {
     /// The last `limit` bytes of a file of the guest; `None` where the agent answered that there is no such file.
     pub async fn read_file_end(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, GuestError> {
         self.read_part(path, limit, Part::End).await
+    }
+
+    /// Makes the file hold these bytes. Its folder has to be closed to others: the agent makes files that everybody may read.
+    pub(crate) async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), GuestError> {
+        let handle: i64 = self.command("guest-file-open", Open { path, mode: "w" }).await?;
+        let written = self.write_handle(handle, content).await;
+        let closed = self.command::<Value>("guest-file-close", Handle { handle }).await;
+        written?;
+        closed.map(drop)
+    }
+
+    async fn write_handle(&self, handle: i64, content: &[u8]) -> Result<(), GuestError> {
+        for chunk in content.chunks(LONGEST_INPUT) {
+            let buf_b64 = STANDARD.encode(chunk);
+            let written: Written = self
+                .command("guest-file-write", Write { handle, buf_b64 })
+                .await?;
+            if written.count != chunk.len() {
+                return Err(GuestError::Malformed {
+                    domain: self.domain.clone(),
+                    command: "guest-file-write".to_owned(),
+                    reason: format!("it wrote {} bytes of {}", written.count, chunk.len()),
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn read_part(&self, path: &str, limit: usize, part: Part) -> Result<Option<Vec<u8>>, GuestError> {

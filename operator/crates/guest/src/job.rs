@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::GuestError;
 
-/// A job: files that are put into the guest and a script that is then run there, once.
+/// A job: files that are put into the guest and a script that is then run there, once. What is less than 90 kB in all takes one
+/// command of the agent; more of it takes several, up to 4 MB.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Job {
     /// Names the job for good: `a-z`, `0-9` and `-`, 64 characters at most. A second start with the same token is not done.

@@ -100,6 +100,23 @@ async fn a_job_goes_in_by_one_command_with_its_secrets_on_standard_input_alone()
     );
 }
 
+#[tokio::test]
+async fn a_large_job_goes_in_by_commands_that_the_agents_socket_can_take() {
+    let (guest, host) = guest();
+    ends(&host, 0, "", "");
+    ends(&host, 0, "", "");
+    let job = Job {
+        script: "#".repeat(1_000_000),
+        ..job()
+    };
+    assert_eq!(guest.start(&job).await, Ok(Start::Started));
+    let state = host.state.lock().unwrap();
+    assert!(state.sent.iter().all(|command| command.len() < 128 << 10));
+    assert!(state.files["/run/seedbed/t1.tar"].len() > 1_000_000);
+    assert_eq!(state.ran[1].arguments[3..], ["t1", "/run/seedbed/t1.tar"]);
+    assert_eq!(state.open_handles(), 0);
+}
+
 #[test]
 fn a_jobs_debug_text_holds_no_content() {
     let text = format!("{:?}", job());
@@ -159,7 +176,7 @@ async fn what_cannot_be_sent_is_not_sent() {
         ..job()
     };
     let large = Job {
-        script: "#".repeat(3_100_000),
+        script: "#".repeat(4_000_000),
         ..job()
     };
     let long = "a".repeat(65);

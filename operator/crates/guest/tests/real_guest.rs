@@ -326,6 +326,7 @@ impl Check {
             file("/etc/systemd/network/10-test.network", 0o644, network),
             file("/etc/test/secret/key", 0o600, "hidden"),
             file("/lib/test/file", 0o644, "below a link"),
+            file("/var/lib/test/large", 0o640, &"0123456789abcdef".repeat(1 << 17)),
         ];
         let job = Job {
             files,
@@ -337,7 +338,10 @@ impl Check {
         assert_eq!(self.guest.log("first", 500).await, Ok(None));
         let asked = Instant::now();
         assert_eq!(self.guest.start(&job).await, Ok(Start::Started));
-        println!("start of a job: {} ms", asked.elapsed().as_millis());
+        println!(
+            "start of a job with a file of 2 MiB: {} ms",
+            asked.elapsed().as_millis()
+        );
         assert_eq!(self.guest.start(&job).await, Ok(Start::AlreadyStarted));
         assert_eq!(self.ended("first").await, JobState::Succeeded);
         assert_eq!(self.guest.start(&job).await, Ok(Start::AlreadyStarted));
@@ -346,9 +350,9 @@ impl Check {
             "seedbed: phase network\n6"
         );
         let made = self
-            .shell("stat -c '%a %u' /etc/test /etc/test/secret /etc/test/secret/key /usr/lib/test/file")
+            .shell("cd /etc/test; stat -c '%a %u' . secret secret/key /usr/lib/test/file; stat -c '%a %s' /var/lib/test/large")
             .await;
-        assert_eq!(made, "755 0\n755 0\n600 0\n644 0");
+        assert_eq!(made, "755 0\n755 0\n600 0\n644 0\n640 2097152");
         assert_eq!(self.shell(folders).await, before, "what was there is as it was");
         assert_eq!(
             self.shell("ls /run/seedbed").await,
@@ -375,10 +379,12 @@ impl Check {
     }
 
     async fn job_fails(&self) {
+        let asked = Instant::now();
         self.guest
             .start(&job("failing", "echo 'seedbed: phase one'\necho bad >&2\nexit 7"))
             .await
             .unwrap();
+        println!("start of a small job: {} ms", asked.elapsed().as_millis());
         let log_tail = "seedbed: phase one\nbad".to_owned();
         assert_eq!(
             self.ended("failing").await,

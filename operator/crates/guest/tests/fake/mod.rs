@@ -44,6 +44,7 @@ pub struct State {
     pub answers: HashMap<String, Result<Value, Fault>>,
     handles: HashMap<i64, (Vec<u8>, usize)>,
     next_handle: i64,
+    written: String,
 }
 
 impl State {
@@ -107,6 +108,10 @@ impl State {
         match command {
             "guest-file-open" => {
                 let path = text(&arguments["path"]);
+                if arguments["mode"] == "w" {
+                    self.files.insert(path.clone(), Vec::new());
+                    self.written.clone_from(&path);
+                }
                 let Some(content) = self.files.get(&path) else {
                     return Err(agent_error(&format!(
                         "failed to open file '{path}' (mode: 'r'): No such file or directory"
@@ -135,6 +140,14 @@ impl State {
                     json!({"count": part.len(), "buf-b64": STANDARD.encode(part), "eof": part.len() < count});
                 *position = end;
                 Ok(answer)
+            }
+            "guest-file-write" => {
+                let bytes = STANDARD.decode(text(&arguments["buf-b64"])).unwrap();
+                self.files
+                    .get_mut(&self.written)
+                    .unwrap()
+                    .extend_from_slice(&bytes);
+                Ok(json!({"count": bytes.len(), "eof": false}))
             }
             "guest-file-close" => {
                 self.handles.remove(&handle).unwrap();
