@@ -160,6 +160,16 @@ impl Hypervisor for Measured {
             .await
     }
 
+    async fn disown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        self.measure("disown_domain", self.inner.disown_domain(name, owner))
+            .await
+    }
+
+    async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        self.measure("disown_network", self.inner.disown_network(name, owner))
+            .await
+    }
+
     async fn agent(
         &self,
         domain: &str,

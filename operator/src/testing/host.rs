@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seedbed_hypervisor::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts, NetworkSpec,
-    Owner, Reservation, Unavailable, VolumeFacts, VolumeFormat, VolumeSpec,
+    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
+    NetworkSpec, Owner, Reservation, Unavailable, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use tokio::sync::{Mutex, broadcast, mpsc};
 
@@ -84,7 +84,12 @@ impl Hypervisor for TransferHost {
         self.rest.ensure_network(spec).await
     }
 
-    async fn reserve_address(&self, network: &str, owner: &Owner, reservation: &Reservation) -> Result<(), Fault> {
+    async fn reserve_address(
+        &self,
+        network: &str,
+        owner: &Owner,
+        reservation: &Reservation,
+    ) -> Result<(), Fault> {
         self.rest.reserve_address(network, owner, reservation).await
     }
 
@@ -124,7 +129,21 @@ impl Hypervisor for TransferHost {
         self.rest.undefine_domain(name, owner).await
     }
 
-    async fn agent(&self, domain: &str, owner: &Owner, command: &str, timeout: Duration) -> Result<String, Fault> {
+    async fn disown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        self.rest.disown_domain(name, owner).await
+    }
+
+    async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        self.rest.disown_network(name, owner).await
+    }
+
+    async fn agent(
+        &self,
+        domain: &str,
+        owner: &Owner,
+        command: &str,
+        timeout: Duration,
+    ) -> Result<String, Fault> {
         self.rest.agent(domain, owner, command, timeout).await
     }
 }

@@ -95,6 +95,12 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Removes the definition of a domain that is off. Gone already is no error.
     async fn undefine_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
 
+    /// Removes our metadata from the domain, which goes on as it is: from then on it is nobody's. Gone already is no error.
+    async fn disown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Removes our metadata from the network, which goes on as it is: from then on it is nobody's. Gone already is no error.
+    async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
     /// Sends one guest agent command (JSON) and returns its answer (JSON). `timeout` bounds the wait for the guest. An error
     /// that the agent itself reports is [`Fault::Refused`] with its words; an agent that is not there, or not yet, is
     /// [`Fault::AgentSilent`], and then the command was not executed.

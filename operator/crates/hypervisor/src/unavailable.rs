@@ -117,6 +117,14 @@ impl Hypervisor for Unavailable {
         self.fault(format!("undefine domain {name}"))
     }
 
+    async fn disown_domain(&self, name: &str, _: &Owner) -> Result<(), Fault> {
+        self.fault(format!("disown domain {name}"))
+    }
+
+    async fn disown_network(&self, name: &str, _: &Owner) -> Result<(), Fault> {
+        self.fault(format!("disown network {name}"))
+    }
+
     async fn agent(&self, domain: &str, _: &Owner, _: &str, _: Duration) -> Result<String, Fault> {
         self.fault(format!("ask the guest agent of {domain}"))
     }

@@ -77,6 +77,8 @@ pub enum Effect {
     DeleteMachines,
     /// Remove the network.
     DeleteNetwork,
+    /// Take our mark off the network, which stays as it is.
+    DisownNetwork,
     /// Remove Secrets and allocations.
     DeleteSecrets,
     /// Let the object go.
@@ -94,6 +96,7 @@ impl Effect {
             Self::ReplaceControlPlane => "replacing the control plane's machine",
             Self::WriteKubeconfig => "writing the kubeconfig",
             Self::DeleteMachines => "deleting the machines",
+            Self::DisownNetwork => "leaving the network to itself",
             Self::DeleteNetwork => "removing the network",
             Self::DeleteSecrets => "removing Secrets and allocations",
             Self::RemoveFinalizer => "letting the object go",
@@ -192,12 +195,11 @@ pub fn leave(seen: &Leaving) -> Decision {
             format!("{} machines are still there", seen.machines),
         );
     }
-    if !seen.retain {
-        match &seen.network {
-            Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
-            Observed::Known(true) => return Decision::Do(Effect::DeleteNetwork),
-            Observed::Known(false) => {}
-        }
+    match &seen.network {
+        Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
+        Observed::Known(true) if seen.retain => return Decision::Do(Effect::DisownNetwork),
+        Observed::Known(true) => return Decision::Do(Effect::DeleteNetwork),
+        Observed::Known(false) => {}
     }
     if seen.secrets {
         return Decision::Do(Effect::DeleteSecrets);

@@ -157,6 +157,8 @@ pub enum Effect {
     ReleaseAddress,
     /// Forget address and identity.
     Deallocate,
+    /// Take our mark off the domain, which stays as it is.
+    Disown,
     /// Let the object go.
     RemoveFinalizer,
 }
@@ -411,7 +413,10 @@ pub fn leave(seen: &Leaving) -> Decision {
         );
     }
     if seen.retain {
-        return Decision::Do(Effect::RemoveFinalizer);
+        return match known!(seen.domain, Reason::HostUnreachable) {
+            Some(Domain { foreign: None, .. }) => Decision::Do(Effect::Disown),
+            _ => Decision::Do(Effect::RemoveFinalizer),
+        };
     }
     if seen.initialized
         && !seen.cluster_leaving
@@ -485,6 +490,7 @@ impl Effect {
             Self::DeleteVolumes => "removing the volumes",
             Self::ReleaseAddress => "releasing the address",
             Self::Deallocate => "forgetting the address",
+            Self::Disown => "leaving the virtual machine to itself",
             Self::RemoveFinalizer => "letting the object go",
         }
     }

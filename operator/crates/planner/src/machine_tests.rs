@@ -282,6 +282,11 @@ fn run_leave(seen: &mut Leaving) -> Vec<Effect> {
                     foreign: None,
                 }))
             }
+            Effect::Disown => {
+                if let Observed::Known(Some(domain)) = &mut seen.domain {
+                    domain.foreign = Some("nobody's".into());
+                }
+            }
             Effect::UndefineDomain => seen.domain = Observed::Known(None),
             Effect::DeleteVolumes => seen.volumes = Observed::Known(0),
             Effect::ReleaseAddress => seen.reserved = Observed::Known(false),
@@ -327,12 +332,13 @@ fn a_drain_that_takes_too_long_ends() {
 }
 
 #[test]
-fn what_is_retained_is_only_let_go() {
+fn what_is_retained_runs_on_and_is_nobodys() {
     let mut seen = Leaving {
         retain: true,
         ..whole()
     };
-    assert_eq!(run_leave(&mut seen), [Effect::RemoveFinalizer]);
+    assert_eq!(run_leave(&mut seen), [Effect::Disown, Effect::RemoveFinalizer]);
+    assert_eq!(seen.volumes, Observed::Known(2));
 }
 
 #[test]

@@ -51,6 +51,12 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
                 .await?),
             None => Ok(()),
         },
+        Effect::DisownNetwork => match &subject.host {
+            Some((_, hypervisor)) => Ok(hypervisor
+                .disown_network(&subject.network(), &subject.owner())
+                .await?),
+            None => Ok(()),
+        },
         Effect::DeleteSecrets => delete_secrets(subject, world).await,
         Effect::RemoveFinalizer => {
             context.children.forget(&access::key(cluster));

@@ -139,6 +139,7 @@ pub async fn apply(
                 write_allocations(subject, world, stored, &without).await?;
             }
         }
+        Effect::Disown => host.disown_domain(&domain, owner).await?,
         Effect::RemoveFinalizer => {
             finalizer::remove(&world.context.client, &subject.machine).await?;
             outcome.gone = true;

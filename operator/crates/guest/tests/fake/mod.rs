@@ -274,4 +274,12 @@ impl Hypervisor for FakeHost {
     async fn undefine_domain(&self, _: &str, _: &Owner) -> Result<(), Fault> {
         unsupported("undefine_domain")
     }
+
+    async fn disown_domain(&self, _: &str, _: &Owner) -> Result<(), Fault> {
+        unsupported("disown_domain")
+    }
+
+    async fn disown_network(&self, _: &str, _: &Owner) -> Result<(), Fault> {
+        unsupported("disown_network")
+    }
 }

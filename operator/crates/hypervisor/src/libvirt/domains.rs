@@ -118,6 +118,25 @@ impl Session {
         })
     }
 
+    pub(super) fn disown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        // One without our metadata is nobody's already; one with another's is none of our business.
+        let Some(domain) = self.find_domain(name)? else {
+            return Ok(());
+        };
+        let Some(found) = self.metadata(&domain)?.0 else {
+            return Ok(());
+        };
+        self.check_machine(name, Some(&found), owner)?;
+        let mut flags = sys::VIR_DOMAIN_AFFECT_CONFIG;
+        if self.power(&domain)? != PowerState::Off {
+            flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
+        }
+        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or_default();
+        domain
+            .set_metadata(kind, None, None, Some(NAMESPACE), flags)
+            .map_err(|error| self.fault(&error))
+    }
+
     pub(super) fn agent(
         &self,
         name: &str,

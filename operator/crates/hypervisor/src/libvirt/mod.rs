@@ -325,6 +325,22 @@ impl Hypervisor for Libvirt {
         .await
     }
 
+    async fn disown_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        let (name, owner) = (name.to_owned(), owner.clone());
+        self.look(format!("disown domain {name}"), move |session| {
+            session.disown_domain(&name, &owner)
+        })
+        .await
+    }
+
+    async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        let (name, owner) = (name.to_owned(), owner.clone());
+        self.look(format!("disown network {name}"), move |session| {
+            session.disown_network(&name, &owner)
+        })
+        .await
+    }
+
     async fn agent(
         &self,
         domain: &str,

@@ -1,10 +1,14 @@
 //! Networks.
 
+use std::ffi::{CString, c_int};
+use std::ptr::null;
+
+use virt::error::Error;
 use virt::network::Network;
 use virt::sys;
 
 use super::session::Session;
-use super::xml::{Guests, NetworkXml, parse_network, render_network, render_reservation};
+use super::xml::{Guests, NAMESPACE, NetworkXml, parse_network, render_network, render_reservation};
 use crate::{Fault, NetworkFacts, NetworkSpec, Owner, Reservation};
 
 /// libvirt then takes the one range that has, or is to have, DHCP.
@@ -114,6 +118,36 @@ impl Session {
             network.destroy().map_err(fault)?;
         }
         network.undefine().map_err(fault)
+    }
+
+    pub(super) fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
+        // One without our metadata is nobody's already; one with another's is none of our business.
+        let Some(network) = self.find_network(name)? else {
+            return Ok(());
+        };
+        if self.network_xml(&network, 0)?.owner.is_none() {
+            return Ok(());
+        }
+        let Some(network) = self.owned_network(name, owner)? else {
+            return Ok(());
+        };
+        for (state, _) in self.states(&network)? {
+            self.remove_metadata(&network, state)?;
+        }
+        Ok(())
+    }
+
+    fn remove_metadata(&self, network: &Network, state: sys::virNetworkUpdateFlags) -> Result<(), Fault> {
+        let kind = c_int::try_from(sys::VIR_NETWORK_METADATA_ELEMENT).unwrap_or_default();
+        let uri = CString::new(NAMESPACE).unwrap_or_default();
+        // SAFETY: the network handle and the text live until the call returns; libvirt keeps neither. Without an element and a
+        // key it removes the element of that namespace.
+        let result =
+            unsafe { sys::virNetworkSetMetadata(network.as_ptr(), kind, null(), null(), uri.as_ptr(), state) };
+        if result < 0 {
+            return Err(self.fault(&Error::last_error()));
+        }
+        Ok(())
     }
 
     fn find_network(&self, name: &str) -> Result<Option<Network>, Fault> {
