@@ -99,7 +99,9 @@ mod tests {
     #[test]
     fn a_lost_race_is_tried_again_soon_and_does_not_count() {
         let backoff = Backoff::new(Arc::new(NoChance));
-        let conflict = Error::Conflict { object: "NodePool default/workers".into() };
+        let conflict = Error::Conflict {
+            object: "NodePool default/workers".into(),
+        };
         for _ in 0..5 {
             assert!(backoff.failed(&pool("a"), &conflict) < Duration::from_secs(1));
         }

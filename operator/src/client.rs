@@ -131,8 +131,17 @@ mod tests {
             let body: Box<DynBody> = Box::new(http_body_util::StreamBody::new(endless));
             Ok::<_, BoxError>(Response::new(body))
         });
-        let client = Client::new(LimitLayer { limit: Duration::from_secs(10) }.layer(service), "default");
-        let error = Api::<ConfigMap>::default_namespaced(client).get("x").await.unwrap_err();
+        let client = Client::new(
+            LimitLayer {
+                limit: Duration::from_secs(10),
+            }
+            .layer(service),
+            "default",
+        );
+        let error = Api::<ConfigMap>::default_namespaced(client)
+            .get("x")
+            .await
+            .unwrap_err();
         assert!(api_message(&error).contains("no answer within 10 s"), "{error}");
     }
 }

@@ -264,14 +264,26 @@ impl Election {
             ..LeaseSpec::default()
         };
         if let Some(found) = found {
-            return self.replace(&Lease { spec: Some(spec), ..found }).await;
+            return self
+                .replace(&Lease {
+                    spec: Some(spec),
+                    ..found
+                })
+                .await;
         }
         let metadata = ObjectMeta {
             name: Some(self.name.name.clone()),
             namespace: Some(self.name.namespace.clone()),
             ..ObjectMeta::default()
         };
-        self.write(self.api.create(&params(), &Lease { metadata, spec: Some(spec) })).await
+        self.write(self.api.create(
+            &params(),
+            &Lease {
+                metadata,
+                spec: Some(spec),
+            },
+        ))
+        .await
     }
 
     async fn take(&self, write: impl Future<Output = Result<Lease, Refusal>>) -> Look {
@@ -427,27 +439,49 @@ mod tests {
                 }
             }
         });
-        let name =
-            LeaseName { namespace: "seedbed-system".into(), name: "operator".into(), identity: identity.into() };
-        Election::new(client, name, clock.clone(), Arc::new(NoChance), Arc::new(Health::new(clock.clone())))
+        let name = LeaseName {
+            namespace: "seedbed-system".into(),
+            name: "operator".into(),
+            identity: identity.into(),
+        };
+        Election::new(
+            client,
+            name,
+            clock.clone(),
+            Arc::new(NoChance),
+            Arc::new(Health::new(clock.clone())),
+        )
     }
 
     fn holder_at(server: &Shared) -> Value {
-        server.lock().unwrap().lease.as_ref().map_or(Value::Null, |lease| lease["spec"]["holderIdentity"].clone())
+        server
+            .lock()
+            .unwrap()
+            .lease
+            .as_ref()
+            .map_or(Value::Null, |lease| lease["spec"]["holderIdentity"].clone())
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_many_that_start_together_one_wins_and_keeps_it() {
         let (server, clock) = (Shared::default(), TestClock::shared());
-        let all: Vec<_> = (0..5).map(|n| election(&server, &clock, &format!("instance-{n}"))).collect();
+        let all: Vec<_> = (0..5)
+            .map(|n| election(&server, &clock, &format!("instance-{n}")))
+            .collect();
         let leaders = Mutex::new(0);
         let each = all.iter().map(|election| async {
             let held = election.acquire().await;
             *leaders.lock().unwrap() += 1;
             election.keep(held).await
         });
-        let lost = tokio::time::timeout(Duration::from_mins(2), futures::future::select_all(each.map(Box::pin)));
-        assert!(lost.await.is_err(), "the leader lost a lease that nobody else could have");
+        let lost = tokio::time::timeout(
+            Duration::from_mins(2),
+            futures::future::select_all(each.map(Box::pin)),
+        );
+        assert!(
+            lost.await.is_err(),
+            "the leader lost a lease that nobody else could have"
+        );
         assert_eq!(*leaders.lock().unwrap(), 1);
     }
 
@@ -464,8 +498,14 @@ mod tests {
         let begun = clock.elapsed();
         one.acquire().await;
         let waited = clock.elapsed().saturating_sub(begun);
-        assert!(waited >= DURATION && waited < DURATION + 2 * RETRY_PERIOD, "{waited:?}");
-        assert_eq!(server.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 2);
+        assert!(
+            waited >= DURATION && waited < DURATION + 2 * RETRY_PERIOD,
+            "{waited:?}"
+        );
+        assert_eq!(
+            server.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"],
+            2
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -493,7 +533,10 @@ mod tests {
             lease["metadata"]["resourceVersion"] = json!("999");
         }
         let lost = one.keep(held).await;
-        assert!(matches!(&lost, Lost::Taken { holder, .. } if holder == "two"), "{lost}");
+        assert!(
+            matches!(&lost, Lost::Taken { holder, .. } if holder == "two"),
+            "{lost}"
+        );
         one.release().await;
         assert_eq!(holder_at(&server), json!("two"));
     }

@@ -27,7 +27,7 @@ pub struct UnusableUrl {
 /// The source that the url names. Nothing is opened yet.
 pub fn of(url: &str) -> Result<Arc<dyn ByteSource>, UnusableUrl> {
     let unusable = |found: &str| UnusableUrl {
-        url: url.to_owned(),
+        url: shown(url),
         found: found.to_owned(),
     };
     match url.split_once("://") {
@@ -43,6 +43,18 @@ pub fn of(url: &str) -> Result<Arc<dyn ByteSource>, UnusableUrl> {
         Some(("http" | "https", _)) => Ok(Arc::new(Download::new(url))),
         Some((scheme, _)) => Err(unusable(&format!("found the scheme {scheme}"))),
         None => Err(unusable("found no scheme")),
+    }
+}
+
+/// The url for logs and messages: without a name and password that may stand in it.
+pub fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => url.to_owned(),
     }
 }
 
@@ -106,28 +118,28 @@ impl ByteSource for Download {
         let response = self.agent.get(&self.url).call().map_err(|error| {
             io::Error::other(format!(
                 "{}: {error}; see that the operator's machine reaches the server",
-                self.url
+                shown(&self.url)
             ))
         })?;
         let status = response.status();
         if status.as_u16() != 200 {
             return Err(io::Error::other(format!(
                 "{}: the server answered {status}, expected 200 OK; see that the file is there, or change the url",
-                self.url
+                shown(&self.url)
             )));
         }
         let body = response.into_body();
         let length = body.content_length().ok_or_else(|| {
             io::Error::other(format!(
                 "{}: the server does not say how long the file is (no Content-Length), and the host has to know; serve it as a plain file",
-                self.url
+                shown(&self.url)
             ))
         })?;
         Ok((Box::new(body.into_reader()), length))
     }
 
     fn describe(&self) -> String {
-        self.url.clone()
+        shown(&self.url)
     }
 }
 
@@ -178,7 +190,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("seedbed source {}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("a b"), b"bytes").unwrap();
-        let url = format!("file://{}/a%20b", folder.display().to_string().replace(' ', "%20"));
+        let url = format!(
+            "file://{}/a%20b",
+            folder.display().to_string().replace(' ', "%20")
+        );
         let (mut reader, length) = of(&url).unwrap().open().unwrap();
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -189,7 +204,10 @@ mod tests {
     #[test]
     fn a_missing_file_is_named_with_what_to_do() {
         let message = error_of("file:///nowhere/guest.qcow2");
-        assert!(message.contains("file:///nowhere/guest.qcow2") && message.contains("has to be there"), "{message}");
+        assert!(
+            message.contains("file:///nowhere/guest.qcow2") && message.contains("has to be there"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -205,13 +223,28 @@ mod tests {
     fn a_missing_download_is_named_with_what_to_do() {
         let url = served("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         let message = error_of(&url);
-        assert!(message.contains(&url) && message.contains("404") && message.contains("change the url"), "{message}");
+        assert!(
+            message.contains(&url) && message.contains("404") && message.contains("change the url"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_download_of_unknown_length_is_refused() {
         let url = served("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbytes");
         assert!(error_of(&url).contains("Content-Length"));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_told() {
+        assert_eq!(shown("https://me:secret@host/a@b"), "https://…@host/a@b");
+        assert_eq!(shown("https://host/a@b"), "https://host/a@b");
+        assert!(
+            !of("ftp://me:secret@host/file")
+                .unwrap_err()
+                .to_string()
+                .contains("secret")
+        );
     }
 
     #[test]

@@ -92,7 +92,9 @@ mod tests {
             (200, asked.body)
         });
         let old = pool(1);
-        let written = write_status(&api, &old, old.status.clone().unwrap()).await.unwrap();
+        let written = write_status(&api, &old, old.status.clone().unwrap())
+            .await
+            .unwrap();
         assert!(written.is_none());
         assert_eq!(asked.load(Ordering::SeqCst), 0);
     }
@@ -101,11 +103,18 @@ mod tests {
     async fn a_changed_status_is_written_over_the_version_that_was_read() {
         let api = api(|asked| {
             assert_eq!(asked.method, "PUT");
-            assert!(asked.path.ends_with("/nodepools/workers/status"), "{}", asked.path);
+            assert!(
+                asked.path.ends_with("/nodepools/workers/status"),
+                "{}",
+                asked.path
+            );
             assert_eq!(asked.body["metadata"]["resourceVersion"], "7");
             (200, asked.body)
         });
-        let written = write_status(&api, &pool(1), pool(2).status.unwrap()).await.unwrap().unwrap();
+        let written = write_status(&api, &pool(1), pool(2).status.unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(written.status.unwrap().replicas, 2);
     }
 
@@ -113,11 +122,16 @@ mod tests {
     async fn a_lost_race_and_a_deleted_object_are_told_apart_from_failures() {
         let write = async |code: u16| {
             let api = api(move |_| refusal(code, "Reason", "words"));
-            write_status(&api, &pool(1), pool(2).status.unwrap()).await.unwrap_err()
+            write_status(&api, &pool(1), pool(2).status.unwrap())
+                .await
+                .unwrap_err()
         };
         assert!(matches!(write(409).await, Error::Conflict { .. }));
         assert!(matches!(write(404).await, Error::Gone { .. }));
         let refused = write(403).await.to_string();
-        assert_eq!(refused, "NodePool default/workers: write status: the API server answered 403: words");
+        assert_eq!(
+            refused,
+            "NodePool default/workers: write status: the API server answered 403: words"
+        );
     }
 }

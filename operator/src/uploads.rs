@@ -200,9 +200,9 @@ impl Uploads {
 }
 
 async fn transfer(upload: &Upload, limit: Duration) -> Result<(), Fault> {
-    let (host, volume, url) = (&*upload.host, &*upload.volume, &*upload.url);
-    tracing::info!(host, volume, url, "transfer begun");
-    let source = source::of(url).map_err(|error| Fault::Source {
+    let (host, volume) = (&*upload.host, &*upload.volume);
+    tracing::info!(host, volume, url = source::shown(&upload.url), "transfer begun");
+    let source = source::of(&upload.url).map_err(|error| Fault::Source {
         operation: format!("upload volume {volume}"),
         message: error.to_string(),
     })?;
@@ -215,12 +215,12 @@ async fn transfer(upload: &Upload, limit: Duration) -> Result<(), Fault> {
 fn settle(entry: &mut Transfer, result: Result<(), Fault>, now: Timestamp, pause: Duration) {
     match result {
         Ok(()) => {
-            tracing::info!(url = entry.url, "transfer done");
+            tracing::info!(url = source::shown(&entry.url), "transfer done");
             entry.failures = 0;
             entry.state = UploadState::Done;
         }
         Err(fault) => {
-            tracing::warn!(url = entry.url, "transfer failed: {fault}");
+            tracing::warn!(url = source::shown(&entry.url), "transfer failed: {fault}");
             entry.failures = entry.failures.saturating_add(1);
             let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
             let retry_at = now.checked_add(pause).unwrap_or(Timestamp::MAX);
@@ -241,7 +241,12 @@ mod tests {
 
     fn uploads() -> Uploads {
         let limit = Duration::from_hours(1);
-        Uploads::new(TestClock::shared(), Arc::new(NoChance), Arc::new(TokioTasks), limit)
+        Uploads::new(
+            TestClock::shared(),
+            Arc::new(NoChance),
+            Arc::new(TokioTasks),
+            limit,
+        )
     }
 
     fn upload(hypervisor: &Arc<TransferHost>) -> Upload {
@@ -256,7 +261,10 @@ mod tests {
     }
 
     fn refused() -> Fault {
-        Fault::Refused { operation: "upload volume base-1234.qcow2".into(), message: "no space left".into() }
+        Fault::Refused {
+            operation: "upload volume base-1234.qcow2".into(),
+            message: "no space left".into(),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,7 +279,13 @@ mod tests {
         assert_eq!(host.begun(), 1);
         outcomes.send(Ok(())).unwrap();
         let trigger = triggers.next().await.unwrap();
-        assert_eq!(trigger, UploadTrigger { host: "local".into(), volume: "base-1234.qcow2".into() });
+        assert_eq!(
+            trigger,
+            UploadTrigger {
+                host: "local".into(),
+                volume: "base-1234.qcow2".into()
+            }
+        );
         assert_eq!(uploads.ensure(&upload), UploadState::Done);
         assert_eq!(host.begun(), 1);
     }
@@ -286,7 +300,10 @@ mod tests {
         triggers.next().await.unwrap();
         for _ in 0..5 {
             let state = uploads.ensure(&upload);
-            assert!(matches!(&state, UploadState::Failed { message, .. } if message.contains("no space left")), "{state:?}");
+            assert!(
+                matches!(&state, UploadState::Failed { message, .. } if message.contains("no space left")),
+                "{state:?}"
+            );
         }
         assert_eq!(host.begun(), 1);
         tokio::time::advance(FIRST_PAUSE + Duration::from_secs(1)).await;
@@ -294,7 +311,10 @@ mod tests {
         outcomes.send(Err(refused())).unwrap();
         triggers.next().await.unwrap();
         tokio::time::advance(FIRST_PAUSE + Duration::from_secs(1)).await;
-        assert!(matches!(uploads.ensure(&upload), UploadState::Failed { .. }), "the second pause is longer");
+        assert!(
+            matches!(uploads.ensure(&upload), UploadState::Failed { .. }),
+            "the second pause is longer"
+        );
         assert_eq!(host.begun(), 2);
     }
 
@@ -319,7 +339,10 @@ mod tests {
         uploads.ensure(&upload);
         triggers.next().await.unwrap();
         let state = uploads.ensure(&upload);
-        assert!(matches!(&state, UploadState::Failed { message, .. } if message.contains("ftp")), "{state:?}");
+        assert!(
+            matches!(&state, UploadState::Failed { message, .. } if message.contains("ftp")),
+            "{state:?}"
+        );
         assert_eq!(host.begun(), 0);
     }
 }

@@ -117,7 +117,10 @@ async fn operate(args: Args) -> Result<(), String> {
     };
     tokio::select! {
         result = work => result?,
-        result = serving => return Err(format!("--metrics-address {}: {result:?}", args.metrics_address)),
+        result = serving => {
+            let why = result.err().map_or_else(|| "the server ended by itself".to_owned(), |error| error.to_string());
+            return Err(format!("--metrics-address {}: {why}", args.metrics_address));
+        }
     }
     tracing::info!("stopped");
     Ok(())

@@ -1,9 +1,12 @@
 //! Draining: which pods have to go, and asking them to.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1 as policy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, EvictParams, ListParams, Preconditions};
+use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
+use serde_json::Value;
 
 use super::{ChildError, ChildKey};
 use crate::errors::{api_message, status_code};
@@ -52,19 +55,25 @@ pub(super) async fn evictable(
 }
 
 pub(super) async fn evict(client: &Client, cluster: &ChildKey, pod: &PodRef) -> Result<Eviction, ChildError> {
-    let of_this_pod = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(pod.uid.clone()),
-            resource_version: None,
+    // Written by hand: kube's own `evict` misspells `deleteOptions`, and the API server would evict whatever has the name.
+    let eviction = policy::Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.name.clone()),
+            namespace: Some(pod.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions {
+                uid: Some(pod.uid.clone()),
+                resource_version: None,
+            }),
+            ..DeleteOptions::default()
         }),
-        ..DeleteParams::default()
     };
-    let params = EvictParams {
-        delete_options: Some(of_this_pod),
-        ..EvictParams::default()
-    };
-    match Api::<Pod>::namespaced(client.clone(), &pod.namespace)
-        .evict(&pod.name, &params)
+    let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace);
+    let params = PostParams::default();
+    match api
+        .create_subresource::<_, Value>("eviction", &pod.name, &params, &eviction)
         .await
     {
         Ok(_) => Ok(Eviction::Started),

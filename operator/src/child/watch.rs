@@ -26,7 +26,7 @@ const PROBE_PERIOD: Duration = Duration::from_secs(10);
 /// Between two looks whether a child that does not answer does now: how late its first answer may be noticed.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// Before a watch that failed is begun anew.
-const WATCH_PAUSE: Duration = Duration::from_secs(2);
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that was seen, and for how long it could not be seen since.
 #[derive(Debug)]
@@ -404,14 +404,21 @@ mod tests {
         assert_eq!(part.value, Observed::Known(1));
         part.miss(at(29), "another reason".into());
         assert!(part.settle(at(30)));
-        assert!(matches!(&part.value, Observed::Unknown(why) if why.contains("refused")), "{:?}", part.value);
+        assert!(
+            matches!(&part.value, Observed::Unknown(why) if why.contains("refused")),
+            "{:?}",
+            part.value
+        );
         assert!(!part.settle(at(60)), "the same outage is no news");
         assert!(part.see(1), "being seen again is");
     }
 
     fn answer(asked: &Asked) -> Option<(u16, Value)> {
         let list = |kind: &str, items: Value| {
-            Some((200, json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "5"}, "items": items})))
+            Some((
+                200,
+                json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "5"}, "items": items}),
+            ))
         };
         if asked.query.contains("watch=true") {
             return None;
@@ -447,9 +454,17 @@ mod tests {
             }
         });
         let (seen, triggers) = (Arc::new(Mutex::new(Seen::default())), Triggers::default());
-        let key = ChildKey { namespace: "default".into(), name: "demo".into() };
-        let watching =
-            Watching { key, client, seen: seen.clone(), clock: TestClock::shared(), triggers: triggers.clone() };
+        let key = ChildKey {
+            namespace: "default".into(),
+            name: "demo".into(),
+        };
+        let watching = Watching {
+            key,
+            client,
+            seen: seen.clone(),
+            clock: TestClock::shared(),
+            triggers: triggers.clone(),
+        };
         tokio::spawn(watching.run());
         (up, seen, triggers)
     }
@@ -460,19 +475,30 @@ mod tests {
         let view = || seen.lock().unwrap().view();
         let mut told = triggers.stream();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(view().coredns.known().is_none(), "nothing is known of a child that does not answer");
+        assert!(
+            view().coredns.known().is_none(),
+            "nothing is known of a child that does not answer"
+        );
         assert!(matches!(view().nodes, Observed::Unknown(why) if why.contains("503")));
 
         up.store(true, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(view().coredns, Observed::Known(None), "the child said that there is none");
+        assert_eq!(
+            view().coredns,
+            Observed::Known(None),
+            "the child said that there is none"
+        );
         assert_eq!(view().nodes.known().map(Vec::len), Some(1));
         assert_eq!(view().api_version, Observed::Known("v1.35.4".into()));
         assert!(told.next().await.is_some());
 
         up.store(false, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(15)).await;
-        assert_eq!(view().nodes.known().map(Vec::len), Some(1), "a short outage makes nothing unknown");
+        assert_eq!(
+            view().nodes.known().map(Vec::len),
+            Some(1),
+            "a short outage makes nothing unknown"
+        );
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(view().nodes.known().is_none() && view().coredns.known().is_none());
 

@@ -163,14 +163,20 @@ mod tests {
         let keeper = HostKeeper::new(Arc::new(TokioTasks), move |_| given.clone());
         let mut triggers = keeper.triggers();
         keeper.hypervisor(&host("qemu:///system"));
-        let event = |name: &str| HostEvent { domain: Some(name.into()), kind: EventKind::DomainChanged };
+        let event = |name: &str| HostEvent {
+            domain: Some(name.into()),
+            kind: EventKind::DomainChanged,
+        };
         // Its buffer holds two: the first of three is lost.
         for name in ["default.a", "default.b", "default.c"] {
             backend.happens(event(name));
         }
         let told: Vec<_> = triggers.by_ref().take(3).collect().await;
         assert!(told.iter().all(|trigger| trigger.host == "local"));
-        assert_eq!((told[0].domain.clone(), told[0].kind), (None, EventKind::HostConnected));
+        assert_eq!(
+            (told[0].domain.clone(), told[0].kind),
+            (None, EventKind::HostConnected)
+        );
         assert_eq!(told[1].domain.as_deref(), Some("default.b"));
         assert_eq!(told[2].domain.as_deref(), Some("default.c"));
     }

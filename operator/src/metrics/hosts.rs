@@ -25,12 +25,18 @@ impl HostGauges {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str| ObjectGauge::new(registry, name, help, &["name"], &[]);
         Ok(Self([
-            gauge("seedbed_hypervisorhost_memory_bytes", "Memory of a HypervisorHost.")?,
+            gauge(
+                "seedbed_hypervisorhost_memory_bytes",
+                "Memory of a HypervisorHost.",
+            )?,
             gauge(
                 "seedbed_hypervisorhost_memory_free_bytes",
                 "Memory of a HypervisorHost that is neither reserved nor given to a machine.",
             )?,
-            gauge("seedbed_hypervisorhost_machines", "Virtual machines of Seedbed on a HypervisorHost.")?,
+            gauge(
+                "seedbed_hypervisorhost_machines",
+                "Virtual machines of Seedbed on a HypervisorHost.",
+            )?,
             gauge(
                 "seedbed_hypervisorhost_orphans",
                 "What is Seedbed's on a HypervisorHost and has no owner any more.",

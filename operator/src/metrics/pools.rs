@@ -10,11 +10,21 @@ pub(super) struct PoolGauges([ObjectGauge; 3]);
 
 impl PoolGauges {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| ObjectGauge::new(registry, name, help, &["namespace", "name"], &[]);
+        let gauge =
+            |name: &str, help: &str| ObjectGauge::new(registry, name, help, &["namespace", "name"], &[]);
         Ok(Self([
-            gauge("seedbed_nodepool_spec_replicas", "How many workers a NodePool should have.")?,
-            gauge("seedbed_nodepool_status_replicas", "How many machines a NodePool has.")?,
-            gauge("seedbed_nodepool_status_replicas_ready", "How many machines of a NodePool are Ready nodes.")?,
+            gauge(
+                "seedbed_nodepool_spec_replicas",
+                "How many workers a NodePool should have.",
+            )?,
+            gauge(
+                "seedbed_nodepool_status_replicas",
+                "How many machines a NodePool has.",
+            )?,
+            gauge(
+                "seedbed_nodepool_status_replicas_ready",
+                "How many machines of a NodePool are Ready nodes.",
+            )?,
         ]))
     }
 

@@ -28,7 +28,9 @@ pub struct TestClock {
 
 impl TestClock {
     pub fn shared() -> Arc<dyn Clock> {
-        Arc::new(Self { started: Instant::now() })
+        Arc::new(Self {
+            started: Instant::now(),
+        })
     }
 }
 
@@ -94,7 +96,11 @@ where
             };
             let (code, value) = answer(asked).await;
             let body = Body::from(serde_json::to_vec(&value)?);
-            Ok::<_, BoxError>(Response::builder().status(StatusCode::from_u16(code)?).body(body)?)
+            Ok::<_, BoxError>(
+                Response::builder()
+                    .status(StatusCode::from_u16(code)?)
+                    .body(body)?,
+            )
         }
     });
     Client::new(service, "default")
