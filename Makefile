@@ -14,9 +14,10 @@ UP_FLAGS = $(if $(LIBVIRT),--libvirt $(LIBVIRT)) $(foreach release,$(RELEASES),-
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The command line is small and builds without libvirt; it then installs and builds everything else.
+# The command line builds without libvirt; it then installs and builds everything else. Rust itself needs a linker.
 .PHONY: cli
 cli:
+	@command -v cc >/dev/null || hack/install
 	@cargo build --quiet --release --locked --package seedbed-cli
 
 .PHONY: up

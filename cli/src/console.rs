@@ -35,9 +35,9 @@ impl Console {
         let elapsed = now().saturating_sub(self.started);
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
-        self.plain(&format!("{elapsed:>5} s  {step:<11} {first}"));
+        self.plain(&format!("{elapsed:>5} s  {step:<14} {first}"));
         for line in lines {
-            self.plain(&format!("{:20} {line}", ""));
+            self.plain(&format!("{:24} {line}", ""));
         }
     }
 

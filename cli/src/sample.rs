@@ -29,7 +29,9 @@ pub(crate) fn bring_up(seed: &Seed, file: &Path, minutes: u64, console: &mut Con
     }
     let cluster = wanted.iter().find(|key| key.kind == "DevCluster");
     let context = cluster.map(|key| format!("{}-{}", key.namespace, key.name));
-    let current = context.as_deref().map_or(Current::Keep, Current::New);
+    // Who waited for the cluster wants it; who had it may have chosen another since.
+    let choose = if was_ready { Current::New } else { Current::Set };
+    let current = context.as_deref().map_or(Current::Keep, choose);
     kubeconfig::refresh(&seed.instance, &seed.settings, current)?;
     let names: Vec<_> = wanted.iter().map(Key::for_kubectl).collect();
     console.end("ready", &Outcome::of(!was_ready, names.join(", ")));

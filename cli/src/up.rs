@@ -12,18 +12,20 @@ use crate::{arguments::UpArguments, checkout::Checkout, console::Console, error:
 pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Console) -> Result<(), Error> {
     let checkout = Checkout::find()?;
     prepare::install(&checkout, console)?;
-    let versions = match options.releases.as_slice() {
-        [] => vec![checkout.pinned("KUBERNETES")?],
-        named => named.to_vec(),
-    };
+    let mut versions = options.releases.clone();
+    versions.retain(|version| !version.is_empty());
+    if versions.is_empty() {
+        versions.push(checkout.pinned("KUBERNETES")?);
+    }
     let mut releases = Vec::new();
-    let programs = if options.no_release {
-        prepare::seed_tools(&checkout, &checkout.pinned("KUBERNETES")?, console)?
-    } else {
+    if !options.no_release {
         for version in &versions {
             releases.push(prepare::release(&checkout, version, console)?);
         }
-        releases[0].clone()
+    }
+    let programs = match releases.first() {
+        Some(release) => release.clone(),
+        None => prepare::seed_tools(&checkout, &checkout.pinned("KUBERNETES")?, console)?,
     };
     let operator = match &options.operator_binary {
         _ if options.no_operator => None,
@@ -42,7 +44,7 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
             source,
         })?,
         crds: Some(checkout.path("crds/generated")),
-        role: Some(checkout.path("config/rbac/role.yaml")).filter(|_| operator.is_some()),
+        rbac: Some(checkout.path("config/rbac")),
         releases,
         kvm_record,
         operator,
@@ -57,12 +59,20 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
     if !changed {
         console.line("unchanged", "everything was as it should be");
     }
-    next(&seed, console);
+    next(
+        &seed,
+        if options.no_sample {
+            "kubectl get devclusters"
+        } else {
+            "kubectl get nodes"
+        },
+        console,
+    );
     Ok(())
 }
 
 /// The lines that a person types next.
-fn next(seed: &Seed, console: &mut Console) {
+fn next(seed: &Seed, command: &str, console: &mut Console) {
     console.plain("");
     if !is_on_path("kubectl") {
         console.plain(&format!(
@@ -74,7 +84,7 @@ fn next(seed: &Seed, console: &mut Console) {
         "export KUBECONFIG={}",
         seed.instance.kubeconfig().display()
     ));
-    console.plain("kubectl get nodes");
+    console.plain(command);
 }
 
 fn is_on_path(program: &str) -> bool {

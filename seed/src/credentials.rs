@@ -20,8 +20,6 @@ use crate::{
 
 /// The user that the operator is to the seed's API server.
 pub const OPERATOR_USER: &str = "seedbed-operator";
-/// The group that it is a member of.
-pub const OPERATOR_GROUP: &str = "seedbed:operators";
 /// The name of the seed's context in every kubeconfig.
 pub const SEED_CONTEXT: &str = "seed";
 
@@ -104,10 +102,7 @@ fn make(folder: &Path) -> Result<()> {
         "admin",
         &ca.client_certificate("seed-admin", Some("system:masters"), lifetime)?,
     )?;
-    issue(
-        "operator",
-        &ca.client_certificate(OPERATOR_USER, Some(OPERATOR_GROUP), lifetime)?,
-    )
+    issue("operator", &ca.client_certificate(OPERATOR_USER, None, lifetime)?)
 }
 
 fn write_pair(folder: &Path, name: &str, certificate: &str, key: &str) -> Result<()> {

@@ -287,18 +287,25 @@ impl Instance {
 
     /// Keeps other runs of `up` and `down` away from this instance until the result is dropped. `waiting` is called
     /// where somebody else has to finish first.
-    pub(crate) fn lock(&self, waiting: impl FnOnce()) -> Result<File> {
+    pub(crate) fn lock(&self, mut waiting: impl FnMut()) -> Result<File> {
         let folder = self.root.join(".locks");
-        files::create_folder(&folder)?;
         let path = folder.join(&self.name);
-        let file = File::create(&path).map_err(Error::file("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => waiting(),
-            Err(std::fs::TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+        loop {
+            files::create_folder(&folder)?;
+            let file = File::create(&path).map_err(Error::file("open", &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    waiting();
+                    file.lock().map_err(Error::file("lock", &path))?;
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+            }
+            // `down` removes the file: who waited for it meanwhile holds nothing.
+            if files::is_at(&file, &path) {
+                return Ok(file);
+            }
         }
-        file.lock().map_err(Error::file("lock", &path))?;
-        Ok(file)
     }
 
     /// Removes its lock file, and the folder of the instances where this was the last one.
@@ -370,5 +377,20 @@ mod tests {
         told.recv().unwrap();
         drop(held);
         waiter.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_is_taken_anew() {
+        let root = folder("lock-removed");
+        let instance = Instance::below(&root, "a").unwrap();
+        let held = instance.lock(|| panic!("nobody else is there")).unwrap();
+        let other = instance.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiter = std::thread::spawn(move || other.lock(|| tell.send(()).unwrap()));
+        told.recv().unwrap();
+        instance.remove_traces().unwrap();
+        drop(held);
+        let taken = waiter.join().unwrap().unwrap();
+        assert!(files::is_at(&taken, &root.join(".locks/a")));
     }
 }

@@ -26,6 +26,8 @@ pub struct Child {
 pub enum Current<'a> {
     /// Leave it, unless it is gone.
     Keep,
+    /// Set it.
+    Set(&'a str),
     /// Set it where this context is new; leave it where the person has seen this context before.
     New(&'a str),
 }
@@ -176,6 +178,7 @@ fn merge(
     }
     let known = |name: &&str| contexts.iter().any(|context| context["name"] == **name);
     let wanted = match current {
+        Current::Set(name) => Some(name),
         Current::New(name) if !present.is_some_and(|present| has_context(present, name)) => Some(name),
         _ => present.and_then(|present| present["current-context"].as_str()),
     };
@@ -269,6 +272,14 @@ mod tests {
         );
         assert_eq!(again["current-context"], "seed", "chosen by the person");
         present["current-context"] = json!("default-demo");
+        let set = merge(
+            &seed(),
+            &[demo()],
+            None,
+            Some(&present),
+            Current::Set("default-demo"),
+        );
+        assert_eq!(set["current-context"], "default-demo");
         let gone = merge(&seed(), &[], None, Some(&present), Current::Keep);
         assert_eq!(gone["current-context"], "seed");
     }

@@ -93,10 +93,11 @@ impl Kubectl {
         manifest: &Manifest,
     ) -> Result<BTreeMap<String, String>> {
         let mut command = self.command();
-        command.args(arguments).args(["-o", "json", "-f"]);
+        command.args(arguments).args(["-o", "json"]);
         let text = match manifest {
-            Manifest::Path(path) => command::run(purpose, command.arg(path))?,
-            Manifest::Text(text) => command::run_with_input(purpose, command.arg("-"), text)?,
+            Manifest::Path(path) => command::run(purpose, command.arg("-f").arg(path))?,
+            Manifest::Kustomization(path) => command::run(purpose, command.arg("-k").arg(path))?,
+            Manifest::Text(text) => command::run_with_input(purpose, command.args(["-f", "-"]), text)?,
         };
         if text.trim().is_empty() {
             return Ok(BTreeMap::new());
@@ -112,6 +113,8 @@ impl Kubectl {
 pub enum Manifest {
     /// A file, or a folder of files.
     Path(PathBuf),
+    /// A folder with a `kustomization.yaml`.
+    Kustomization(PathBuf),
     /// YAML or JSON.
     Text(String),
 }

@@ -76,12 +76,14 @@ fn remove_pool(instance: &Instance, settings: &Settings, pool: &str) -> Result<V
                     .collect(),
             });
         }
+        let mut volumes = 0;
         for line in list("list the volumes", &["vol-list", pool])? {
             if let Some(volume) = line.split_whitespace().next() {
                 run("remove a volume", &["vol-delete", volume, "--pool", pool])?;
-                removed.push(format!("volume {volume}"));
+                volumes += 1;
             }
         }
+        removed.push(format!("{volumes} volumes"));
         run("stop the storage pool", &["pool-destroy", pool])?;
     }
     run("remove the storage pool", &["pool-undefine", pool])?;

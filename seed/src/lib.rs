@@ -33,7 +33,7 @@ mod up;
 mod testing;
 
 pub use self::{
-    credentials::{OPERATOR_GROUP, OPERATOR_USER, SEED_CONTEXT},
+    credentials::{OPERATOR_USER, SEED_CONTEXT},
     down::DownOptions,
     error::{Error, Result},
     instance::{DEFAULT_NAME, DEFAULT_ROOT, Instance, Mode, Settings},

@@ -21,6 +21,9 @@ use crate::{
 /// The connection that every part of an instance uses.
 pub const URI: &str = "qemu:///system";
 
+/// Its name among units, pid files and logs.
+pub(crate) const UNIT: &str = "libvirtd";
+
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// In the instance's namespaces libvirtd and its guests run as root and without the machine's confinement: the machine's
@@ -72,7 +75,7 @@ pub(crate) fn unit(instance: &Instance) -> Result<Unit> {
         "/run/libvirtd.pid",
     ];
     Ok(Unit {
-        name: "libvirtd".to_owned(),
+        name: UNIT.to_owned(),
         order: 10,
         program: program.to_owned(),
         arguments: words.map(str::to_owned).to_vec(),
@@ -97,7 +100,7 @@ pub(crate) fn wait_until_ready(instance: &Instance, settings: &Settings) -> Resu
                 what: "libvirt did not answer".to_owned(),
                 limit: READY_LIMIT,
                 found,
-                log: instance.log("libvirtd"),
+                log: instance.log(UNIT),
             });
         }
         thread::sleep(Duration::from_millis(50));

@@ -28,10 +28,15 @@ pub(crate) struct Slots {
 impl Slots {
     /// Opens the list and keeps others away from it until the result is dropped.
     pub(crate) fn open(root: &Path) -> Result<Self> {
-        files::create_folder(root)?;
-        // The folder itself is locked: no file is left over for it.
-        let lock = File::open(root).map_err(Error::file("open", root))?;
-        lock.lock().map_err(Error::file("lock", root))?;
+        // The folder itself is locked: no file is left over for it. The last instance's `down` removes it.
+        let lock = loop {
+            files::create_folder(root)?;
+            let folder = File::open(root).map_err(Error::file("open", root))?;
+            folder.lock().map_err(Error::file("lock", root))?;
+            if files::is_at(&folder, root) {
+                break folder;
+            }
+        };
         let path = root.join(".slots.json");
         let taken = files::read_json(&path)?.unwrap_or_default();
         Ok(Self {

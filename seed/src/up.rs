@@ -31,8 +31,8 @@ pub struct UpOptions {
     pub supervisor: PathBuf,
     /// The folder of the generated CRDs; none to install none.
     pub crds: Option<PathBuf>,
-    /// The operator's `ClusterRole`; none to bind none.
-    pub role: Option<PathBuf>,
+    /// The kustomization with the operator's namespace, roles and bindings; none to install none.
+    pub rbac: Option<PathBuf>,
     /// Folders of releases, for the `KubernetesRelease`s; the first one's kernel is booted to find the `HypervisorHost`'s
     /// domain type. None to create neither.
     pub releases: Vec<PathBuf>,
@@ -84,6 +84,7 @@ impl Instance {
             settings: &settings,
             options,
             report,
+            started: Vec::new(),
             changed: false,
         };
         run.all()?;
@@ -102,6 +103,8 @@ struct Run<'a> {
     kubectl: Kubectl,
     options: &'a UpOptions,
     report: &'a mut dyn Report,
+    /// Names of the units that this run started, apart from the operator's.
+    started: Vec<String>,
     changed: bool,
 }
 
@@ -114,8 +117,8 @@ impl Run<'_> {
         if let Some(folder) = self.options.crds.clone() {
             self.step("crds", |run| run.crds(&folder))?;
         }
-        if let Some(file) = self.options.role.clone() {
-            self.step("rbac", |run| run.rbac(&file))?;
+        if let Some(file) = self.options.rbac.clone() {
+            self.step("rbac", |run| run.rbac(file))?;
         }
         if let Some(first) = self.options.releases.first().cloned() {
             self.step("host", |run| run.host(&first))?;
@@ -166,15 +169,19 @@ impl Run<'_> {
         ))
     }
 
+    /// Starts libvirt, etcd and kube-apiserver at once, and waits for the first.
     fn libvirt(&mut self) -> Result<Outcome> {
-        let (changed, whose) = match self.settings.mode {
-            Mode::System => (false, "the machine's own"),
+        let mut units = plane::units(self.instance, self.settings, &self.options.programs)?.to_vec();
+        let whose = match self.settings.mode {
+            Mode::System => "the machine's own",
             Mode::Namespace => {
-                let unit = libvirt::unit(self.instance)?;
-                (self.supervise(&[unit])?, "its own libvirtd")
+                units.push(libvirt::unit(self.instance)?);
+                "its own libvirtd"
             }
         };
+        self.started = self.supervise(&units)?;
         libvirt::wait_until_ready(self.instance, self.settings)?;
+        let changed = self.started.iter().any(|unit| unit == libvirt::UNIT);
         Ok(Outcome::of(
             changed,
             format!("{whose} answers at {}", libvirt::URI),
@@ -192,11 +199,9 @@ impl Run<'_> {
     }
 
     fn seed(&mut self) -> Result<Outcome> {
-        let units = plane::units(self.instance, self.settings, &self.options.programs)?;
-        let changed = self.supervise(&units)?;
+        let changed = self.started.iter().any(|unit| unit != libvirt::UNIT);
         plane::wait_until_ready(self.instance, &self.kubectl)?;
         kubeconfig::refresh(self.instance, self.settings, Current::Keep)?;
-        self.apply("create the operator's namespace", &manifests::system_namespace())?;
         let version = self.kubectl.json("ask for the seed's version", &["version"])?;
         let version = version["serverVersion"]["gitVersion"]
             .as_str()
@@ -229,16 +234,12 @@ impl Run<'_> {
         })
     }
 
-    fn rbac(&mut self, role: &Path) -> Result<Outcome> {
-        let mut changed = self.apply(
-            "install the operator's ClusterRole",
-            &Manifest::Path(role.to_owned()),
-        )?;
-        changed.extend(self.apply("bind the operator's ClusterRole", &manifests::operator_binding())?);
+    fn rbac(&mut self, folder: PathBuf) -> Result<Outcome> {
+        let changed = self.apply("install the operator's roles", &Manifest::Kustomization(folder))?;
         let user = credentials::OPERATOR_USER;
         Ok(Outcome::of(
             !changed.is_empty(),
-            format!("user {user} bound to ClusterRole seedbed-operator"),
+            format!("user {user} has the ClusterRole of that name and no more"),
         ))
     }
 
@@ -289,23 +290,29 @@ impl Run<'_> {
         };
         let changed = self.supervise(&[unit])?;
         Ok(Outcome::of(
-            changed,
+            !changed.is_empty(),
             format!("{}, metrics on {metrics}", program.display()),
         ))
     }
 
-    /// Has the supervisor run these units. Returns whether any changed.
-    fn supervise(&mut self, units: &[Unit]) -> Result<bool> {
-        let mut changed = false;
+    /// Has the supervisor run these units. Returns the names of those that are started by that.
+    fn supervise(&mut self, units: &[Unit]) -> Result<Vec<String>> {
+        let mut changed = Vec::new();
         for unit in units {
-            changed |= unit.write(self.instance)?;
+            if unit.write(self.instance)? {
+                changed.push(unit.name.clone());
+            }
         }
         let control = Control::of(self.instance);
-        if changed || control.running()?.is_none() || control.outdated(&self.options.supervisor)? {
-            changed = true;
+        let runs = control.running()?.is_some() && !control.outdated(&self.options.supervisor)?;
+        if !runs || !changed.is_empty() {
             control.ensure(&self.options.supervisor)?;
         }
-        Ok(changed)
+        Ok(if runs {
+            changed
+        } else {
+            units.iter().map(|unit| unit.name.clone()).collect()
+        })
     }
 
     fn apply(&mut self, purpose: &str, manifest: &Manifest) -> Result<Vec<String>> {

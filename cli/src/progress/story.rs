@@ -86,16 +86,23 @@ impl Story {
             return self.warning(object).into_iter().collect();
         }
         let key = key_of(object);
-        let mut lines = Vec::new();
+        let first = !self.known.contains_key(&key);
+        let known = self.known.entry(key.clone()).or_default();
+        let mut texts = Vec::new();
         for condition in conditions(object) {
             let now = (condition.status.to_owned(), condition.reason.to_owned());
-            let known = self.known.entry(key.clone()).or_default();
             if known.insert(condition.kind.to_owned(), now.clone()) == Some(now) {
                 continue;
             }
-            lines.extend(text_of(condition).and_then(|text| self.once(&key.name, text)));
+            // What is not so yet when an object is first seen is no news.
+            if !first || condition.status == "True" {
+                texts.extend(text_of(&key, condition));
+            }
         }
-        lines
+        texts
+            .into_iter()
+            .filter_map(|text| self.once(&key.name, text))
+            .collect()
     }
 
     /// The line for an object that is gone.
@@ -135,8 +142,8 @@ impl Story {
     }
 }
 
-/// What a condition says; none where another one says it better or nothing was seen yet.
-fn text_of(condition: Condition) -> Option<String> {
+/// What a condition says; none where another object's says it better, or nothing was seen yet.
+fn text_of(key: &Key, condition: Condition) -> Option<String> {
     let Condition {
         kind,
         status,
@@ -144,11 +151,18 @@ fn text_of(condition: Condition) -> Option<String> {
         message,
     } = condition;
     match kind {
-        "Progressing" | "UpToDate" | "NetworkPolicyEnforced" => return None,
+        "Progressing" | "UpToDate" | "SpecValid" | "NetworkPolicyEnforced" => return None,
         "Stalled" | "Ready" if status != "True" => return None,
+        // Machines speak for themselves.
+        _ if key.kind != "DevMachine" && status != "True" && message.starts_with("machine ") => return None,
         _ if reason == "NotObserved" => return None,
         _ => {}
     }
+    let message = if FAILURES.contains(&reason) {
+        message.to_owned()
+    } else {
+        shortened(message)
+    };
     let said = if message.is_empty() {
         String::new()
     } else {
@@ -159,6 +173,18 @@ fn text_of(condition: Condition) -> Option<String> {
     } else {
         format!("{reason}{said}")
     })
+}
+
+/// Reasons whose messages end with the last lines of a log, which a person wants to see.
+const FAILURES: [&str; 2] = ["BootstrapFailed", "BootstrapGaveUp"];
+const LONGEST: usize = 140;
+
+fn shortened(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -177,13 +203,21 @@ mod tests {
         })
     }
 
+    /// A story in which the machine was seen before, without any condition.
+    fn seen() -> Story {
+        let mut story = Story::default();
+        story.tell(&json!({"kind": "DevMachine", "metadata": {"namespace": "default", "name": "demo-cp-0"}}));
+        story.tell(&json!({"kind": "DevCluster", "metadata": {"namespace": "default", "name": "demo-cp-0"}}));
+        story
+    }
+
     fn texts(story: &mut Story, object: &Value) -> Vec<String> {
         story.tell(object).into_iter().map(|line| line.text).collect()
     }
 
     #[test]
     fn a_transition_is_told_once() {
-        let mut story = Story::default();
+        let mut story = seen();
         let boot = machine("Bootstrapped", "False", "Bootstrapping", "kubeadm init runs");
         assert_eq!(texts(&mut story, &boot), ["Bootstrapping: kubeadm init runs"]);
         assert!(texts(&mut story, &boot).is_empty());
@@ -192,9 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_looked_at_or_follows_from_other_things_is_no_news() {
+    fn what_is_not_so_yet_or_follows_from_other_things_is_no_news() {
         let mut story = Story::default();
-        assert!(texts(&mut story, &machine("NodeReady", "Unknown", "NotObserved", "")).is_empty());
+        assert!(
+            texts(
+                &mut story,
+                &machine("NodeReady", "False", "NodeNotRegistered", "no node yet")
+            )
+            .is_empty()
+        );
         assert!(texts(&mut story, &machine("Ready", "False", "Bootstrapping", "x")).is_empty());
         assert!(texts(&mut story, &machine("Stalled", "False", "AsAsked", "")).is_empty());
         assert_eq!(
@@ -204,11 +244,19 @@ mod tests {
             ),
             ["Stalled: no host x"]
         );
+        let mut cluster = machine(
+            "ControlPlaneReady",
+            "False",
+            "Bootstrapping",
+            "machine demo-cp-0: kubeadm runs",
+        );
+        cluster["kind"] = json!("DevCluster");
+        assert!(texts(&mut seen(), &cluster).is_empty(), "the machine said it");
     }
 
     #[test]
     fn two_conditions_with_one_message_are_one_line() {
-        let mut story = Story::default();
+        let mut story = seen();
         assert_eq!(
             texts(
                 &mut story,
@@ -227,8 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn only_a_failure_has_many_lines() {
+        let long = format!("{}\nsecond", "ö".repeat(200));
+        let told = texts(
+            &mut seen(),
+            &machine("NodeReady", "False", "ChildUnreachable", &long),
+        );
+        assert!(
+            told[0].ends_with("ö…") && told[0].chars().count() < 170,
+            "{told:?}"
+        );
+        let told = texts(
+            &mut seen(),
+            &machine(
+                "Bootstrapped",
+                "False",
+                "BootstrapFailed",
+                "exit code 1\nlast words",
+            ),
+        );
+        assert!(told[0].ends_with("last words"));
+    }
+
+    #[test]
     fn a_warning_that_no_condition_tells_is_shown() {
-        let mut story = Story::default();
+        let mut story = seen();
         let event = |reason: &str| json!({"kind": "Event", "type": "Warning", "reason": reason, "note": "n", "regarding": {"name": "demo-cp-0"}});
         story.tell(&machine("Bootstrapped", "False", "BootstrapFailed", "kubeadm: n"));
         assert!(texts(&mut story, &event("BootstrapFailed")).is_empty());
