@@ -7,15 +7,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
 };
 
-use crate::Generated;
+use crate::Page;
 use crate::enums::Enums;
 use crate::fields::{self, Field};
 use crate::markdown::{NOTICE, code, list, table};
 
-const PATH: &str = "docs/reference/api.md";
-
 /// The page.
-pub fn generate(definitions: &[CustomResourceDefinition]) -> Result<Generated, Box<dyn Error>> {
+pub fn page(definitions: &[CustomResourceDefinition]) -> Result<Page, Box<dyn Error>> {
     let enums = Enums::all();
     let mut text = format!(
         "{NOTICE}# API reference\n\nGroup `{}`, version `{}`. All kinds are in the category `seedbed`: `kubectl get seedbed -A`.\n\
@@ -31,10 +29,7 @@ pub fn generate(definitions: &[CustomResourceDefinition]) -> Result<Generated, B
     for definition in definitions {
         text.push_str(&kind(definition, &enums)?);
     }
-    Ok(Generated {
-        path: PATH.to_owned(),
-        text,
-    })
+    Ok(Page { name: "api.md", text })
 }
 
 fn kind(definition: &CustomResourceDefinition, enums: &Enums) -> Result<String, Box<dyn Error>> {

@@ -2,13 +2,11 @@
 
 use seedbed_crds::reasons::{Reason, condition};
 
-use crate::Generated;
+use crate::Page;
 use crate::markdown::{NOTICE, code, table};
 
-const PATH: &str = "docs/reference/conditions.md";
-
 /// The page.
-pub fn generate() -> Generated {
+pub fn page() -> Page {
     let types = condition::ALL
         .iter()
         .map(|type_| vec![code(type_.name), type_.kinds.join(", "), type_.meaning.to_owned()]);
@@ -30,8 +28,8 @@ pub fn generate() -> Generated {
         table(&["Type", "Kinds", "True means"], types),
         table(&["Reason", "Meaning", "What to do"], reasons)
     );
-    Generated {
-        path: PATH.to_owned(),
+    Page {
+        name: "conditions.md",
         text,
     }
 }
