@@ -1,5 +1,8 @@
 //! The API of a child cluster, asked of a real kube-apiserver: any that no cluster runs on, such as a seed's.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,12 +89,12 @@ async fn until(setting: &Setting, what: &str, holds: impl Fn(&dyn ChildApi) -> b
             triggers.next().await.unwrap();
         }
     };
-    if tokio::time::timeout(SOON, wait).await.is_err() {
-        panic!(
-            "{what}: not within {SOON:?}; the view is {:?}",
-            setting.child.view()
-        );
-    }
+    let came = tokio::time::timeout(SOON, wait).await.is_ok();
+    assert!(
+        came,
+        "{what}: not within {SOON:?}; the view is {:?}",
+        setting.child.view()
+    );
 }
 
 fn of<K: DeserializeOwned>(value: Value) -> K {
