@@ -6,6 +6,8 @@
 # share the work; what an interrupted build left behind is swept by the next one.
 set -euo pipefail
 shopt -s inherit_errexit
+# What is built does not depend on, and is not hidden by, the umask of who builds it.
+umask 022
 
 # An ordinary user of Debian has no administration commands on the path.
 export PATH=$PATH:/usr/sbin:/sbin
