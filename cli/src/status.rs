@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use seedbed_seed::{Instance, Kubectl};
+use seedbed_seed::{
+    Instance, Kubectl,
+    kubeconfig::{self, Current},
+};
 
 use crate::{console::Console, error::Error};
 
@@ -37,6 +40,7 @@ pub(crate) fn status(instance: &Instance, console: &mut Console) -> Result<ExitC
         console.plain("process     the seed does not run: `make up` starts it");
         return Ok(ExitCode::FAILURE);
     }
+    kubeconfig::refresh(instance, &settings, Current::Keep)?;
     let kubectl = Kubectl::of(instance, &settings);
     let arguments = [
         "get",

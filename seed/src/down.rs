@@ -1,7 +1,9 @@
 //! Taking an instance down until nothing of it is left on the machine.
 
 use std::{
-    fs, io, thread,
+    fs, io,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,29 +41,38 @@ impl Default for DownOptions {
 impl Instance {
     /// Deletes the clusters, stops everything and removes it. An instance that does not exist is no error.
     pub fn down(&self, options: DownOptions, report: &mut dyn Report) -> Result<()> {
-        if !self.folder().exists() {
-            let folder = self.folder().display().to_string();
-            report.end(
-                "instance",
-                &Outcome::Unchanged(format!("{self} is not there ({folder})")),
-            );
-            return self.remove_traces();
+        if !self.root().exists() {
+            self.is_not_there(report);
+            return Ok(());
         }
         let lock =
             self.lock(|| report.begin("lock", "waiting for another run that works on this instance"))?;
-        match self.settings()? {
-            Some(settings) => self.take_down(&settings, options, report)?,
-            // `up` was interrupted before it decided anything.
-            None => self.remove_folder()?,
+        let there = self.folder().exists();
+        // Without settings, `up` was interrupted before it did anything.
+        if let Some(settings) = self.settings()? {
+            self.take_down(&settings, options, report)?;
         }
+        self.remove_folder()?;
         Slots::open(self.root())?.give_back(self.name())?;
-        drop(lock);
         self.remove_traces()?;
+        drop(lock);
+        if there {
+            report.end(
+                "instance",
+                &Outcome::Changed(format!("{self} is gone, nothing of it is left")),
+            );
+        } else {
+            self.is_not_there(report);
+        }
+        Ok(())
+    }
+
+    fn is_not_there(&self, report: &mut dyn Report) {
+        let folder = self.folder().display().to_string();
         report.end(
             "instance",
-            &Outcome::Changed(format!("{self} is gone, nothing of it is left")),
+            &Outcome::Unchanged(format!("{self} is not there ({folder})")),
         );
-        Ok(())
     }
 
     fn take_down(&self, settings: &Settings, options: DownOptions, report: &mut dyn Report) -> Result<()> {
@@ -69,13 +80,11 @@ impl Instance {
             delete_clusters(self, settings, options.patience, report)?;
         }
         let stopped = Control::of(self).stop()?;
-        report.end(
-            "processes",
-            &Outcome::of(
-                stopped > 0,
-                "operator, kube-apiserver, etcd and their supervisor stopped",
-            ),
-        );
+        let outcome = match stopped {
+            0 => Outcome::Unchanged("none was running".to_owned()),
+            _ => Outcome::Changed("operator, kube-apiserver, etcd and their supervisor stopped".to_owned()),
+        };
+        report.end("processes", &outcome);
         match settings.mode {
             Mode::Namespace => {
                 let namespaces = Namespaces::of(self);
@@ -103,17 +112,25 @@ impl Instance {
                 left,
             });
         }
-        self.remove_folder()
+        Ok(())
     }
 
+    /// Removes the folder. Half of one must not be taken for an instance, so it loses its name first.
     fn remove_folder(&self) -> Result<()> {
-        let folder = self.folder();
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::file("remove", folder)(error))
-            }
-            _ => Ok(()),
+        let doomed = self.root().join(format!(".removing-{self}"));
+        remove_tree(&doomed)?;
+        match fs::rename(self.folder(), &doomed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::file("rename", self.folder())(error)),
+            Ok(()) => remove_tree(&doomed),
         }
+    }
+}
+
+fn remove_tree(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", folder)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -249,5 +266,16 @@ mod tests {
         let instance = Instance::below(&root.join("state"), "t").unwrap();
         instance.down(DownOptions::default(), &mut Silent).unwrap();
         assert!(!root.join("state").exists());
+    }
+
+    #[test]
+    fn what_interrupted_runs_left_is_removed() {
+        let root = folder("down-left");
+        let state = root.join("state");
+        let instance = Instance::below(&state, "t").unwrap();
+        fs::create_dir_all(state.join(".removing-t/etcd")).unwrap();
+        fs::create_dir_all(instance.folder()).unwrap();
+        instance.down(DownOptions::default(), &mut Silent).unwrap();
+        assert!(!state.exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -143,6 +143,11 @@ impl Run<'_> {
     fn prepare(&mut self) -> Result<Outcome> {
         for folder in ["bin", "logs", "pids", "units"] {
             files::create_folder(&self.instance.path(folder))?;
+        }
+        // Machines and the person have to get through to their files; what is secret is protected by itself.
+        for folder in [self.instance.root(), &self.instance.folder()] {
+            let passable = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(folder, passable).map_err(Error::file("open up", folder))?;
         }
         let mut changed = link_programs(
             &self.options.programs,
