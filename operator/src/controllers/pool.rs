@@ -133,11 +133,24 @@ fn decide(
         );
         return stalled(Reason::NameConflict, message);
     }
-    if let Some(host) = world.host(&cluster.spec.host_ref.name) {
-        let checked = ClusterPlan::new(cluster, profile::of(&host)).and_then(|plan| plan.check_pool(pool));
-        if let Err(error) = checked {
-            return stalled(Reason::InvalidPatch, error.to_string());
-        }
+    let Some(host) = world.host(&cluster.spec.host_ref.name) else {
+        let message = format!(
+            "the DevCluster's HypervisorHost {} does not exist",
+            cluster.spec.host_ref.name
+        );
+        return Err(Summary::Progressing(Reason::HostNotFound, message));
+    };
+    let checked = ClusterPlan::new(cluster, profile::of(&host)).and_then(|plan| plan.check_pool(pool));
+    if let Err(error) = checked {
+        return stalled(Reason::InvalidPatch, error.to_string());
+    }
+    let told = cluster.status.iter().flat_map(|s| &s.conditions);
+    if let Some(invalid) = told
+        .into_iter()
+        .find(|c| c.type_ == condition::SPEC_VALID && c.status == "False")
+    {
+        let message = format!("the DevCluster's spec cannot be carried out: {}", invalid.message);
+        return Err(Summary::Progressing(Reason::InvalidSpec, message));
     }
     let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
     let strategy = &pool.spec.strategy;

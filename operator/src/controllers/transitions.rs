@@ -24,27 +24,20 @@ where
         // What is not so yet when an object is first seen is no news, nor is what `Ready` says with the same reason.
         let news = before.is_some() || found.status == "True";
         let said = found.type_ != condition::READY
-            && new.iter().any(|c| c.type_ == condition::READY && c.reason == found.reason && c.status == found.status);
+            && new
+                .iter()
+                .any(|c| c.type_ == condition::READY && c.reason == found.reason && c.status == found.status);
         if !changed || !news || said {
             continue;
         }
         let note = if found.message.is_empty() {
             format!("{} is {}", found.type_, found.status)
         } else {
-            format!(
-                "{} is {}: {}",
-                found.type_, found.status, found.message
-            )
+            format!("{} is {}: {}", found.type_, found.status, found.message)
         };
         context
             .events
-            .publish(
-                object,
-                event_type(found),
-                &found.reason,
-                &found.type_,
-                &note,
-            )
+            .publish(object, event_type(found), &found.reason, &found.type_, &note)
             .await;
     }
 }

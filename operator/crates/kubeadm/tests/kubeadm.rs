@@ -9,7 +9,6 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -159,21 +158,19 @@ fn the_relaxed_profile_reaches_the_static_pods() {
         let pod: Value = serde_saphyr::from_str(&manifest).unwrap();
         let containers = pod["spec"]["containers"].as_array().unwrap();
         assert_eq!(containers.len(), 1, "{component}");
-        let periods: BTreeMap<_, _> = ["livenessProbe", "readinessProbe", "startupProbe"]
-            .into_iter()
-            .map(|probe| (probe, containers[0][probe]["periodSeconds"].as_u64().unwrap_or(0)))
-            .collect();
-        let expected = [
+        for (probe, period) in [
             ("livenessProbe", 60),
             ("readinessProbe", 30),
             ("startupProbe", 10),
-        ];
-        assert_eq!(periods, expected.into(), "{component}");
-        // The patch changes the period and leaves what is probed.
-        assert!(
-            containers[0]["livenessProbe"]["httpGet"]["path"].is_string(),
-            "{component}"
-        );
+        ] {
+            let found = &containers[0][probe];
+            // kubeadm gives the controller manager no readiness probe; a period alone would make a pod that no kubelet takes.
+            if found.is_null() && component == "kube-controller-manager" && probe == "readinessProbe" {
+                continue;
+            }
+            assert_eq!(found["periodSeconds"], period, "{component} {probe}");
+            assert!(found["httpGet"]["path"].is_string(), "{component} {probe}");
+        }
     }
     let manager = fs::read_to_string(folder.join("dry-run/kube-controller-manager.yaml")).unwrap();
     for argument in [

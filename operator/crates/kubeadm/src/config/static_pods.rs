@@ -9,12 +9,17 @@ use crate::{
     timing::{Place, TimingProfile},
 };
 
-/// The components that kubeadm runs as static pods. kubeadm takes a patch's target from the file's name.
-const COMPONENTS: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
+/// The probes that kubeadm gives every component.
+const PROBES: &[&str] = &["livenessProbe", "readinessProbe", "startupProbe"];
+
+/// The components that kubeadm runs as static pods, with the probes that it gives them. kubeadm takes a patch's target from the
+/// file's name. A period for a probe that a component has not got would make a probe without a handler, and the kubelet refuses
+/// such a pod.
+const COMPONENTS: [(&str, &[&str]); 4] = [
+    ("etcd", PROBES),
+    ("kube-apiserver", PROBES),
+    ("kube-controller-manager", &["livenessProbe", "startupProbe"]),
+    ("kube-scheduler", PROBES),
 ];
 
 pub(super) fn has_patches(timing: TimingProfile) -> bool {
@@ -35,8 +40,9 @@ pub(super) fn patches(timing: TimingProfile) -> Result<Vec<GuestFile>, RenderErr
     }
     COMPONENTS
         .iter()
-        .map(|component| {
+        .map(|(component, has)| {
             let mut container = probes.clone();
+            container.retain(|probe, _| has.contains(&probe.as_str()));
             container.insert("name".into(), Value::from(*component));
             let patch = json!({"spec": {"containers": [container]}});
             let content = document::value_to_yaml("static pod patch", &patch)?;
