@@ -1,0 +1,272 @@
+//! A seed for one test program.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use nix::sched::{CloneFlags, setns};
+use seedbed_seed::{
+    DownOptions, Instance, Mode, OPERATOR_UNIT, Outcome, ProcessId, Report, Seed, Silent, UpOptions,
+};
+
+use crate::root_of_checkout;
+
+/// Where the programs are that the tests run.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// Cargo's target folder.
+    pub target: PathBuf,
+    /// The operator.
+    pub operator: PathBuf,
+    /// The command line, which supervises.
+    pub supervisor: PathBuf,
+    /// The folder of a release or of the seed's tools: `bin/kube-apiserver` and the like.
+    pub release: PathBuf,
+}
+
+impl Programs {
+    /// Finds them beside this test program, and makes the release where `SEEDBED_TEST_RELEASE` names none.
+    fn find(whole_release: bool) -> Self {
+        let own = std::env::current_exe().unwrap();
+        // target/debug/deps/<test program>
+        let built = own.ancestors().nth(2).unwrap().to_owned();
+        let program = |name: &str| {
+            let path = built.join(name);
+            assert!(
+                path.is_file(),
+                "{} is missing: run `cargo build --workspace --all-targets`",
+                path.display()
+            );
+            path
+        };
+        Self {
+            target: built.parent().unwrap().to_owned(),
+            operator: program("seedbed-operator"),
+            supervisor: program("kubectl-seedbed"),
+            release: std::env::var_os("SEEDBED_TEST_RELEASE")
+                .map_or_else(|| make_release(whole_release), PathBuf::from),
+        }
+    }
+}
+
+fn make_release(whole: bool) -> PathBuf {
+    let images = root_of_checkout().join("images");
+    let versions = fs::read_to_string(images.join("versions.env")).unwrap();
+    let version = versions
+        .lines()
+        .find_map(|line| line.strip_prefix("KUBERNETES="))
+        .unwrap();
+    let script = images.join(if whole { "release" } else { "seed-tools" });
+    let output = Command::new(&script)
+        .arg(version)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}: {}", script.display(), output.status);
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// What a seed for tests is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeedOptions {
+    /// With the `HypervisorHost` and the `KubernetesRelease` that real machines need.
+    pub machines: bool,
+}
+
+/// A seed of this test program's own.
+pub struct TestSeed {
+    /// The seed.
+    pub seed: Seed,
+    /// What it was made from.
+    pub programs: Programs,
+    options: UpOptions,
+}
+
+/// Says what is made, so that a run that hangs says where.
+struct Said;
+
+impl Report for Said {
+    fn begin(&mut self, step: &str, what: &str) {
+        println!("seed: {step}: {what}");
+    }
+
+    fn end(&mut self, step: &str, outcome: &Outcome) {
+        println!("seed: {step}: {outcome:?}");
+    }
+}
+
+impl TestSeed {
+    /// Removes what killed runs left behind and brings a new one up.
+    pub fn start(kind: &str, options: &SeedOptions) -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "a seed needs root: namespaces and a libvirtd are made"
+        );
+        let programs = Programs::find(options.machines);
+        let states = programs.target.join("test-state");
+        let owners = states.join(".owners");
+        fs::create_dir_all(&owners).unwrap();
+        remove_stale(&states, &owners);
+        let name = format!("{kind}-{}", std::process::id());
+        ProcessId::current().unwrap().write(&owners.join(&name)).unwrap();
+        let instance = Instance::below(&states, &name).unwrap();
+        let checkout = root_of_checkout();
+        let up = UpOptions {
+            mode: Some(Mode::Namespace),
+            programs: programs.release.join("bin"),
+            supervisor: programs.supervisor.clone(),
+            crds: Some(checkout.join("crds/generated")),
+            rbac: Some(checkout.join("config/rbac")),
+            releases: options
+                .machines
+                .then(|| programs.release.clone())
+                .into_iter()
+                .collect(),
+            kvm_record: options
+                .machines
+                .then(|| programs.target.join("test-state/.kvm.json")),
+            operator: Some(programs.operator.clone()),
+            operator_log_filter: Some("info,seedbed_operator=debug".to_owned()),
+        };
+        match instance.up(&up, &mut Said) {
+            Ok(seed) => Self {
+                seed,
+                programs,
+                options: up,
+            },
+            Err(error) => {
+                keep_logs(&instance, &programs.target.join("test-logs").join(kind));
+                let left = remove(&instance).err().unwrap_or_default();
+                panic!("the seed did not start: {error} {left}")
+            }
+        }
+    }
+
+    /// Brings it up again after something of it was stopped.
+    pub fn complete(&self) {
+        self.instance().up(&self.options, &mut Silent).unwrap();
+    }
+
+    /// Its instance.
+    pub fn instance(&self) -> &Instance {
+        &self.seed.instance
+    }
+
+    /// The operator that its supervisor keeps running; none while there is none.
+    pub fn operator(&self) -> Option<ProcessId> {
+        self.instance().process(OPERATOR_UNIT).unwrap()
+    }
+
+    /// Moves the calling thread, and those that it starts from now on, into the seed's network.
+    pub(crate) fn enter_network(&self) {
+        if let Some(name) = self.seed.network_namespace() {
+            let file = File::open(Path::new("/run/netns").join(name)).unwrap();
+            setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+        }
+    }
+
+    /// A client of its API as its administrator; for a thread in its network.
+    pub async fn client(&self) -> Client {
+        client(Kubeconfig::read_from(self.instance().admin_kubeconfig()).unwrap()).await
+    }
+
+    /// What kubectl says, run as a person would in the seed's shell.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        said(self.seed.kubectl().command().args(arguments))
+    }
+
+    /// What kubectl says of objects given to its standard input.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let folder = self.instance().folder().join("input");
+        fs::create_dir_all(&folder).unwrap();
+        let number = INPUTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = folder.join(format!("{number}.yaml"));
+        fs::write(&path, input).unwrap();
+        said(self.seed.kubectl().command().args(arguments).arg("-f").arg(path))
+    }
+
+    /// What virsh says, on the seed's own libvirtd.
+    pub fn virsh(&self, arguments: &[&str]) -> Result<String, String> {
+        let uri = ["--quiet", "--connect", seedbed_seed::LIBVIRT_URI];
+        said(self.seed.command("virsh").args(uri).args(arguments))
+    }
+
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        remove(self.instance())?;
+        let owner = self
+            .instance()
+            .root()
+            .join(".owners")
+            .join(self.instance().name());
+        fs::remove_file(owner).map_err(|error| error.to_string())
+    }
+}
+
+static INPUTS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// A client with this kubeconfig.
+pub async fn client(kubeconfig: Kubeconfig) -> Client {
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).unwrap()
+}
+
+/// Runs a command: its standard output, or what it said when it failed.
+pub(crate) fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(format!("{}{}", text(&output.stderr), text(&output.stdout)))
+}
+
+/// Copies the logs of an instance, which go with it otherwise.
+pub(crate) fn keep_logs(instance: &Instance, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(instance.folder().join("logs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let _ = fs::copy(entry.path(), to.join(entry.file_name()));
+    }
+}
+
+fn remove(instance: &Instance) -> Result<(), String> {
+    let options = DownOptions {
+        force: true,
+        ..DownOptions::default()
+    };
+    instance
+        .down(options, &mut Silent)
+        .map_err(|error| error.to_string())
+}
+
+/// Removes the instances of test programs that do not run any more.
+fn remove_stale(states: &Path, owners: &Path) {
+    for entry in fs::read_dir(owners).unwrap().flatten() {
+        let running = ProcessId::read(&entry.path())
+            .ok()
+            .flatten()
+            .is_some_and(|owner| owner.is_running());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if running {
+            continue;
+        }
+        let Ok(instance) = Instance::below(states, &name) else {
+            continue;
+        };
+        println!("removing the seed {name}, which a killed run left behind");
+        match remove(&instance) {
+            Ok(()) => fs::remove_file(entry.path()).unwrap(),
+            Err(error) => println!("it could not be removed: {error}"),
+        }
+    }
+}
