@@ -12,12 +12,12 @@ use crate::error::Error;
 pub(crate) struct Checkout(PathBuf);
 
 impl Checkout {
-    /// The one that this program was built in, or else the one around the working folder.
+    /// The one around the working folder, or else the one that this program was built in.
     pub(crate) fn find() -> Result<Self, Error> {
         let program = env::current_exe().unwrap_or_default();
         let folder = env::current_dir().unwrap_or_default();
-        above(&program)
-            .or_else(|| above(&folder))
+        above(&folder)
+            .or_else(|| above(&program))
             .map(Self)
             .ok_or(Error::NoCheckout { program })
     }

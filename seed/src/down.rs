@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     instance::{Instance, Mode, Settings},
     kubectl::Kubectl,
-    leftovers,
+    leftovers, libvirt,
     namespace::Namespaces,
     report::{Outcome, Report},
     slots::Slots,
@@ -77,7 +77,10 @@ impl Instance {
 
     fn take_down(&self, settings: &Settings, options: DownOptions, report: &mut dyn Report) -> Result<()> {
         if !options.force {
-            delete_clusters(self, settings, options.patience, report)?;
+            let deleted = delete_clusters(self, settings, options.patience, report)?;
+            if deleted && settings.mode == Mode::Namespace {
+                self.refuse_to_lose_machines(settings)?;
+            }
         }
         let stopped = Control::of(self).stop()?;
         let outcome = match stopped {
@@ -115,6 +118,20 @@ impl Instance {
         Ok(())
     }
 
+    /// Machines that are left when all clusters are deleted were kept on purpose, and would go with the instance's libvirt.
+    fn refuse_to_lose_machines(&self, settings: &Settings) -> Result<()> {
+        let kept = libvirt::names(self, settings, "list the machines", &["list", "--all", "--name"])?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unexpected(
+            format!("the libvirt of the instance {self}"),
+            format!("machines that no cluster owns: {}", kept.join(", ")),
+            "none, since they would go with it (they were left by `deletionPolicy: Retain`, or made by hand): remove them with \
+             `make run CMD='virsh undefine …'`, or run `make down FORCE=1`",
+        ))
+    }
+
     /// Removes the folder. Half of one must not be taken for an instance, so it loses its name first.
     fn remove_folder(&self) -> Result<()> {
         let doomed = self.root().join(format!(".removing-{self}"));
@@ -134,21 +151,22 @@ fn remove_tree(folder: &Path) -> Result<()> {
     }
 }
 
-/// Deletes all clusters through the API, so that the operator does it in its order, and waits for the end of it.
+/// Deletes all clusters through the API, so that the operator does it in its order, and waits for the end of it. Returns
+/// whether there are none any more; no means that the seed could not be asked.
 fn delete_clusters(
     instance: &Instance,
     settings: &Settings,
     patience: Duration,
     report: &mut dyn Report,
-) -> Result<()> {
+) -> Result<bool> {
     let kubectl = Kubectl::of(instance, settings);
     let what = "devclusters.seedbed.dev";
     let Some(found) = clusters(instance, &kubectl, report)? else {
-        return Ok(());
+        return Ok(false);
     };
     if found.is_empty() {
         report.end("clusters", &Outcome::Unchanged("none".to_owned()));
-        return Ok(());
+        return Ok(true);
     }
     report.begin("clusters", &format!("deleting {}", names(&found).join(", ")));
     kubectl.run(
@@ -159,14 +177,14 @@ fn delete_clusters(
     let mut said = String::new();
     loop {
         let Some(left) = clusters(instance, &kubectl, report)? else {
-            return Ok(());
+            return Ok(false);
         };
         if left.is_empty() {
             report.end(
                 "clusters",
                 &Outcome::Changed(format!("{} deleted", names(&found).join(", "))),
             );
-            return Ok(());
+            return Ok(true);
         }
         let state: Vec<_> = left.iter().map(why_not_gone).collect();
         let state = state.join("; ");
@@ -187,32 +205,44 @@ fn delete_clusters(
     }
 }
 
-/// The clusters of the seed; none where the seed does not answer, which is said.
+/// How long a seed that runs may take to answer: one whose processes were killed is just being started again.
+const ANSWER_LIMIT: Duration = Duration::from_secs(45);
+
+/// The clusters of the seed; none where the seed does not run, which is said.
 fn clusters(instance: &Instance, kubectl: &Kubectl, report: &mut dyn Report) -> Result<Option<Vec<Value>>> {
-    if Control::of(instance).running()?.is_none() {
-        report.end(
-            "clusters",
-            &Outcome::Unchanged("the seed does not run; its machines are removed with it".to_owned()),
-        );
-        return Ok(None);
-    }
     let arguments = [
         "get",
         "devclusters.seedbed.dev",
         "--all-namespaces",
         "--request-timeout=10s",
     ];
-    match kubectl.json("list the clusters", &arguments) {
-        Ok(list) => Ok(Some(list["items"].as_array().cloned().unwrap_or_default())),
-        Err(Error::Command { output, .. }) if output.contains("the server doesn't have a resource type") => {
-            Ok(Some(Vec::new()))
+    let until = Instant::now() + ANSWER_LIMIT;
+    loop {
+        if Control::of(instance).running()?.is_none() {
+            let what = "the seed does not run; its machines are removed with it";
+            report.end("clusters", &Outcome::Unchanged(what.to_owned()));
+            return Ok(None);
         }
-        Err(Error::Command { output, .. }) => {
-            let what = format!("the seed does not answer; its machines are removed with it ({output})");
-            report.end("clusters", &Outcome::Unchanged(what));
-            Ok(None)
+        let found = match kubectl.json("list the clusters", &arguments) {
+            Ok(list) => return Ok(Some(list["items"].as_array().cloned().unwrap_or_default())),
+            Err(Error::Command { output, .. })
+                if output.contains("the server doesn't have a resource type") =>
+            {
+                return Ok(Some(Vec::new()));
+            }
+            Err(Error::Command { output, .. }) => output,
+            Err(error) => return Err(error),
+        };
+        if Instant::now() > until {
+            return Err(Error::TimedOut {
+                what: "the seed did not say which clusters there are (`make down FORCE=1` removes the instance all the same)"
+                    .to_owned(),
+                limit: ANSWER_LIMIT,
+                found,
+                log: instance.log("kube-apiserver"),
+            });
         }
-        Err(error) => Err(error),
+        thread::sleep(Duration::from_millis(500));
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn unit(instance: &Instance) -> Result<Unit> {
         environment: BTreeMap::new(),
         inside: true,
         revision: revision_of(&[Path::new(program), &qemu, &libvirtd])?,
-        patience_seconds: 15,
+        patience_seconds: 5,
     })
 }
 
