@@ -66,6 +66,7 @@ lint: ## Check formatting and lints
 .PHONY: generate
 generate: ## Write the generated CRDs and documentation anew
 	@cargo run --quiet --locked --package seedbed-crds --bin crdgen
+	@cargo run --quiet --locked --package seedbed-crds --bin docgen
 
 .PHONY: clean-cache
 clean-cache: ## Remove the cache of built binaries, container images and guest images
