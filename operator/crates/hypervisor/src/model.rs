@@ -167,6 +167,9 @@ pub struct NetworkSpec {
 }
 
 /// An address that is always given to the same network card.
+///
+/// Within one network, give an address the same MAC for ever, also when another machine takes it over: the host's DHCP server keeps
+/// an address for the card that had it until its lease ends (an hour), and answers no other card meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     /// MAC address, lower-case, with colons.

@@ -142,8 +142,9 @@ impl Session {
         let uri = CString::new(NAMESPACE).unwrap_or_default();
         // SAFETY: the network handle and the text live until the call returns; libvirt keeps neither. Without an element and a
         // key it removes the element of that namespace.
-        let result =
-            unsafe { sys::virNetworkSetMetadata(network.as_ptr(), kind, null(), null(), uri.as_ptr(), state) };
+        let result = unsafe {
+            sys::virNetworkSetMetadata(network.as_ptr(), kind, null(), null(), uri.as_ptr(), state)
+        };
         if result < 0 {
             return Err(self.fault(&Error::last_error()));
         }
