@@ -78,7 +78,8 @@ pub struct Uploads {
     triggers: Triggers<UploadTrigger>,
 }
 
-type Key = (String, String);
+/// Host, volume and url: two releases may name one file by different urls, and the failures of one are not the other's.
+type Key = (String, String, String);
 
 struct Transfer {
     url: String,
@@ -114,11 +115,18 @@ impl Uploads {
     pub fn ensure(&self, upload: &Upload) -> UploadState {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        match entries.entry((upload.host.clone(), upload.volume.clone())) {
+        let of_volume = |(host, volume, _): &Key| *host == upload.host && *volume == upload.volume;
+        let under_way = entries
+            .iter()
+            .find(|(key, transfer)| of_volume(key) && matches!(transfer.state, UploadState::Running { .. }));
+        if let Some((_, transfer)) = under_way {
+            return transfer.state.clone();
+        }
+        match entries.entry((upload.host.clone(), upload.volume.clone(), upload.url.clone())) {
             Entry::Vacant(entry) => entry.insert(self.begin(upload, 0)).state.clone(),
             Entry::Occupied(mut entry) => {
                 let known = entry.get();
-                let changed = known.url != upload.url || known.sha256 != upload.sha256;
+                let changed = known.sha256 != upload.sha256;
                 match &known.state {
                     UploadState::Running { .. } => known.state.clone(),
                     UploadState::Done if !changed => {
@@ -143,7 +151,7 @@ impl Uploads {
         self.entries
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(of, _), transfer| {
+            .retain(|(of, _, _), transfer| {
                 let keep = of != host;
                 if !keep {
                     transfer.task.abort();
@@ -167,7 +175,7 @@ impl Uploads {
         let wanted = upload.clone();
         let (work, task) = abortable(async move {
             let result = transfer(&wanted, limit).await;
-            let key = (wanted.host.clone(), wanted.volume.clone());
+            let key = (wanted.host.clone(), wanted.volume.clone(), wanted.url.clone());
             if let Some(entry) = entries
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -328,6 +336,27 @@ mod tests {
         triggers.next().await.unwrap();
         upload.url = "file:///other.qcow2".into();
         assert!(matches!(uploads.ensure(&upload), UploadState::Running { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_releases_that_name_one_file_by_different_urls_do_not_start_each_other_over_and_over() {
+        let (host, outcomes) = TransferHost::new();
+        let (uploads, one) = (uploads(), upload(&host));
+        let other = Upload {
+            url: "file:///other.qcow2".into(),
+            ..one.clone()
+        };
+        let mut triggers = uploads.triggers();
+        for wanted in [&one, &other] {
+            uploads.ensure(wanted);
+            outcomes.send(Err(refused())).unwrap();
+            triggers.next().await.unwrap();
+        }
+        for _ in 0..5 {
+            assert!(matches!(uploads.ensure(&one), UploadState::Failed { .. }));
+            assert!(matches!(uploads.ensure(&other), UploadState::Failed { .. }));
+        }
+        assert_eq!(host.begun(), 2);
     }
 
     #[tokio::test(start_paused = true)]

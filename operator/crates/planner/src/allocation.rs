@@ -74,6 +74,7 @@ impl Allocations {
     /// another UID is a machine made anew, and gets an identity of its own.
     pub fn with_machine(
         &self,
+        cluster_uid: &str,
         machine: &str,
         uid: &str,
         pod_cidr: &Ipv4Net,
@@ -99,7 +100,7 @@ impl Allocations {
             uid: uid.to_owned(),
             number,
             ip,
-            mac: names::mac(uid),
+            mac: names::mac(cluster_uid, number),
             domain_uuid: names::domain_uuid(uid),
         };
         next.machines.insert(machine.to_owned(), allocation);
@@ -141,8 +142,10 @@ mod tests {
 
     #[test]
     fn an_allocation_is_given_once() {
-        let one = empty("10.64.0.0/24").with_machine("cp-0", "u1", &pods()).unwrap();
-        let two = one.with_machine("cp-0", "u1", &pods()).unwrap();
+        let one = empty("10.64.0.0/24")
+            .with_machine("c", "cp-0", "u1", &pods())
+            .unwrap();
+        let two = one.with_machine("c", "cp-0", "u1", &pods()).unwrap();
         assert_eq!(one, two);
         assert_eq!(one.machine("cp-0", "u1").unwrap().ip.to_string(), "10.64.0.10");
         assert!(one.machine("cp-0", "another").is_none());
@@ -150,11 +153,13 @@ mod tests {
 
     #[test]
     fn a_machine_made_anew_does_not_inherit_and_its_forerunner_cannot_take_it_away() {
-        let old = empty("10.64.0.0/24").with_machine("w-0", "u1", &pods()).unwrap();
-        let new = old.with_machine("w-0", "u2", &pods()).unwrap();
+        let old = empty("10.64.0.0/24")
+            .with_machine("c", "w-0", "u1", &pods())
+            .unwrap();
+        let new = old.with_machine("c", "w-0", "u2", &pods()).unwrap();
         assert_ne!(
-            old.machine("w-0", "u1").unwrap().mac,
-            new.machine("w-0", "u2").unwrap().mac
+            old.machine("w-0", "u1").unwrap().domain_uuid,
+            new.machine("w-0", "u2").unwrap().domain_uuid
         );
         assert_eq!(new.without_machine("w-0", "u1"), new);
         assert!(new.without_machine("w-0", "u2").machines.is_empty());
@@ -166,10 +171,10 @@ mod tests {
         let pods: Ipv4Net = "10.244.0.0/20".parse().unwrap();
         for i in 0..6 {
             all = all
-                .with_machine(&format!("w-{i}"), &format!("u{i}"), &pods)
+                .with_machine("c", &format!("w-{i}"), &format!("u{i}"), &pods)
                 .unwrap();
         }
-        let error = all.with_machine("w-6", "u6", &pods).unwrap_err().to_string();
+        let error = all.with_machine("c", "w-6", "u6", &pods).unwrap_err().to_string();
         assert!(
             error.contains("6 of 6") && error.contains("10.244.0.0/20"),
             "{error}"
@@ -182,7 +187,7 @@ mod tests {
             let mut all = empty("10.64.0.0/26");
             for (n, add) in ops {
                 let (name, uid) = (format!("w-{n}"), format!("u{n}"));
-                all = if add { all.with_machine(&name, &uid, &pods()).unwrap() } else { all.without_machine(&name, &uid) };
+                all = if add { all.with_machine("c", &name, &uid, &pods()).unwrap() } else { all.without_machine(&name, &uid) };
                 let ips: BTreeSet<_> = all.machines.values().map(|m| m.ip).collect();
                 prop_assert_eq!(ips.len(), all.machines.len());
             }

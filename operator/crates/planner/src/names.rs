@@ -63,9 +63,11 @@ pub fn domain_uuid(machine_uid: &str) -> Uuid {
     Uuid::new_v5(&UUID_NAMESPACE, machine_uid.as_bytes())
 }
 
-/// MAC address of a machine's network card, from the machine's UID, in the range that QEMU uses.
-pub fn mac(machine_uid: &str) -> String {
-    let d = digest(&["mac", machine_uid]);
+/// MAC address of the network card that has the cluster's `number`th address, in the range that QEMU uses. It follows the address
+/// and not the machine: dnsmasq keeps a lease for the card that had it, and would give a machine that is made anew under a freed
+/// address none for as long as the lease lasts.
+pub fn mac(cluster_uid: &str, number: u32) -> String {
+    let d = digest(&["mac", cluster_uid, &number.to_string()]);
     format!("52:54:00:{}:{}:{}", &d[0..2], &d[2..4], &d[4..6])
 }
 
@@ -124,13 +126,19 @@ mod tests {
 
     #[test]
     fn a_machine_made_anew_under_its_old_name_has_another_identity() {
-        assert_ne!(mac("uid-1"), mac("uid-2"));
         assert_ne!(domain_uuid("uid-1"), domain_uuid("uid-2"));
         assert_ne!(
             job_token("c", "uid-1", "init", 1),
             job_token("c", "uid-2", "init", 1)
         );
         assert_ne!(job_token("c", "m", "init", 1), job_token("c", "m", "init", 2));
+    }
+
+    #[test]
+    fn an_address_keeps_its_card() {
+        assert_eq!(mac("cluster", 10), mac("cluster", 10));
+        assert_ne!(mac("cluster", 10), mac("cluster", 11));
+        assert_ne!(mac("cluster", 10), mac("other", 10));
     }
 
     #[test]

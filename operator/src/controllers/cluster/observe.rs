@@ -182,8 +182,8 @@ async fn check(subject: &Subject, world: &World) -> Result<Result<(), Problem>, 
         Ok(plan) => plan,
         Err(error) => return problem(Reason::InvalidPatch, error.to_string()),
     };
-    if let Some(message) = ranges(subject, host, &plan, world).await? {
-        return problem(Reason::CIDRInUse, message);
+    if let Some((reason, message)) = ranges(subject, host, &plan, world).await? {
+        return problem(reason, message);
     }
     for file in &spec.files {
         let Some(from) = &file.content_from else { continue };
@@ -218,45 +218,54 @@ async fn missing_content(
     })
 }
 
-/// What is wrong with the ranges beside what the schema checks: they meet those of the host.
+/// What is wrong with the ranges beside what the schema checks: they meet those of the host, or the host has none left. Nothing is
+/// said about the ranges of a host that cannot be asked.
 async fn ranges(
     subject: &Subject,
     host: &HypervisorHost,
     plan: &ClusterPlan,
     world: &World,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<(Reason, String)>, Error> {
     let network = &subject.cluster.spec.network;
     let parsed = |text: &str| text.parse::<Ipv4Net>().ok();
     let Some(pool) = parsed(&host.spec.node_address_range) else {
         return Ok(None);
     };
-    if network.node_cidr.is_none() {
+    let wanted = network.node_cidr.as_deref().and_then(parsed);
+    if wanted.is_none() {
         for (field, range) in [
             ("podCIDR", Some(plan.pod_cidr)),
             ("serviceCIDR", parsed(&network.service_cidr)),
         ] {
             if let Some(range) = range.filter(|r| address::overlap(r, &pool)) {
-                return Ok(Some(format!(
+                let message = format!(
                     "spec.network.{field} {range} overlaps the host's nodeAddressRange {pool}, from which the machines' addresses are taken: choose another range, or set network.nodeCIDR"
-                )));
+                );
+                return Ok(Some((Reason::CIDRInUse, message)));
             }
         }
+    }
+    let allotted = subject.stored.as_ref().map(|s| s.allocations.node_cidr);
+    if allotted.is_some_and(|a| wanted.is_none_or(|w| w == a)) {
         return Ok(None);
     }
-    let Some(wanted) = network.node_cidr.as_deref().and_then(parsed) else {
-        return Ok(None);
+    let used = match used_ranges(subject, world).await {
+        Ok(used) => used,
+        Err(Error::Host(_)) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    if subject
-        .stored
-        .as_ref()
-        .is_some_and(|s| s.allocations.node_cidr == wanted)
-    {
-        return Ok(None);
-    }
-    let used = used_ranges(subject, world).await?;
-    Ok(used.iter().find(|u| address::overlap(u, &wanted)).map(|used| {
-        format!("spec.network.nodeCIDR {wanted} overlaps {used}, which is in use on host {}: choose another range, or leave nodeCIDR out to get a free one", host.name_any())
-    }))
+    let name = host.name_any();
+    Ok(match wanted {
+        Some(wanted) => used.iter().find(|u| address::overlap(u, &wanted)).map(|used| {
+            let message = format!("spec.network.nodeCIDR {wanted} overlaps {used}, which is in use on host {name}: choose another range, or leave nodeCIDR out to get a free one");
+            (Reason::CIDRInUse, message)
+        }),
+        None if address::free_range(&pool, &used).is_none() => {
+            let message = format!("no /{} of host {name}'s nodeAddressRange {pool} is free: delete clusters, or give the HypervisorHost a wider range", address::NODE_MASK);
+            Some((Reason::AddressesExhausted, message))
+        }
+        None => None,
+    })
 }
 
 /// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.

@@ -47,7 +47,6 @@ pub async fn apply(
     let host = &subject.hypervisor;
     let (domain, owner) = (subject.domain_name(), &subject.owner);
     let network = names::network(&owner.namespace, &owner.cluster);
-    let mac = names::mac(&owned::uid(&subject.machine));
     let [root, cidata] = subject.volumes();
     let mut outcome = Outcome::default();
     match effect {
@@ -58,7 +57,7 @@ pub async fn apply(
                 &network,
                 owner,
                 &Reservation {
-                    mac,
+                    mac: allocated(subject)?.mac.clone(),
                     ip,
                     hostname: subject.name(),
                 },
@@ -130,7 +129,10 @@ pub async fn apply(
                 host.delete_volume(name).await?;
             }
         }
-        Effect::ReleaseAddress => host.release_address(&network, owner, &mac).await?,
+        Effect::ReleaseAddress => {
+            host.release_address(&network, owner, &allocated(subject)?.mac)
+                .await?;
+        }
         Effect::Deallocate => {
             if let Some(stored) = &subject.stored {
                 let without = stored
@@ -155,7 +157,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let (name, uid) = (subject.name(), owned::uid(&subject.machine));
     let with = stored
         .allocations
-        .with_machine(&name, &uid, &subject.plan.pod_cidr)
+        .with_machine(&owned::uid(&subject.cluster), &name, &uid, &subject.plan.pod_cidr)
         .map_err(|e| Error::step("allocation", e))?;
     write_allocations(subject, world, stored, &with).await
 }
@@ -269,7 +271,7 @@ fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
         ],
         nics: vec![NicSpec {
             network: names::network(&subject.owner.namespace, &subject.owner.cluster),
-            mac: names::mac(&owned::uid(&subject.machine)),
+            mac: allocated(subject)?.mac.clone(),
         }],
     })
 }

@@ -127,7 +127,9 @@ impl Subject {
 
     async fn reserved(&self) -> Observed<bool> {
         let network = names::network(&self.owner.namespace, &self.owner.cluster);
-        let mac = names::mac(&owned::uid(&self.machine));
+        let Some(mac) = self.allocation().map(|a| a.mac.clone()) else {
+            return Observed::Known(false);
+        };
         Observed::from(self.hypervisor.network(&network).await)
             .map(|n| n.is_some_and(|n| n.reservations.iter().any(|r| r.mac == mac)))
     }
@@ -240,7 +242,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
 
 async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     let network = names::network(&subject.owner.namespace, &subject.owner.cluster);
-    let mac = names::mac(&owned::uid(&subject.machine));
+    let mac = subject.allocation().map(|a| a.mac.clone());
     let found = subject.hypervisor.network(&network).await;
     seen.network_ready = subject.stored.is_some()
         && found.as_ref().is_ok_and(|n| {
@@ -251,8 +253,8 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
                         .is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
             })
         });
-    seen.reserved =
-        Observed::from(found).map(|n| n.is_some_and(|n| n.reservations.iter().any(|r| r.mac == mac)));
+    seen.reserved = Observed::from(found)
+        .map(|n| n.is_some_and(|n| n.reservations.iter().any(|r| Some(&r.mac) == mac.as_ref())));
     seen.capacity = room(subject, world).await;
     let [root, cidata] = subject.volumes();
     seen.root_volume = Observed::from(subject.hypervisor.volume(&root).await).map(|v| v.is_some());
