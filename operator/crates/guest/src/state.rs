@@ -15,7 +15,14 @@ const SMALL_FILE: usize = 4096;
 const LIMIT: Duration = Duration::from_mins(1);
 /// The result is read after the unit's state: a unit that ended before the first look has its result by the second.
 const LOOK: &str = r#"systemctl show --property=ActiveState,SubState --value "seedbed-$1.service" || exit 1
-if [ -e "/var/lib/seedbed/jobs/$1/result" ]; then cat "/var/lib/seedbed/jobs/$1/result"; fi"#;
+record=/var/lib/seedbed/jobs/$1
+if [ -e "$record/result" ]; then
+  cat "$record/result"
+elif [ ! -e "$record/started" ] && [ "$(cat "$record/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+  echo queued
+fi"#;
+/// What [`LOOK`] says of a unit that waits for the guest to have booted far enough.
+const QUEUED: &str = "queued";
 
 impl Guest {
     /// How far the job of that token is, with the last lines of its log that fit into `log_bytes` (0: the log is not read).
@@ -73,14 +80,16 @@ impl Guest {
                 message: last_lines(&output.stderr, SMALL_FILE),
             });
         };
-        if let Some(result) = lines.next() {
+        let more = lines.next();
+        if let Some(result) = more.filter(|line| *line != QUEUED) {
             return self.ended(token, result.as_bytes(), log_bytes).await;
         }
         let (phase, log_tail) = self.log_end(token, log_bytes).await?;
-        let runs = matches!(
-            (active, sub),
-            ("activating" | "reloading" | "deactivating", _) | ("active", "running")
-        );
+        let runs = more.is_some()
+            || matches!(
+                (active, sub),
+                ("activating" | "reloading" | "deactivating", _) | ("active", "running")
+            );
         Ok(if runs {
             JobState::Running { phase, log_tail }
         } else {

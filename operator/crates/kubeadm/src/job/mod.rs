@@ -35,7 +35,7 @@ pub enum Phase {
     Network,
     /// Until cloud-init is through. Only with commands of the user's.
     CloudInit,
-    /// Settings for containerd. Only where there are some.
+    /// Until containerd runs, with the settings for it, if any.
     Containerd,
     /// The user's commands before kubeadm.
     PreCommands,

@@ -83,12 +83,10 @@ done
 }
 
 fn containerd(script: &mut String, machine: &Machine) {
-    let commands = machine.containerd.commands();
-    if commands.is_empty() {
-        return;
-    }
     phase(script, Phase::Containerd);
-    for command in commands {
+    // The agent answers early in a guest's boot: wait until what kubeadm talks to does, too.
+    let _ = writeln!(script, "systemctl start containerd.service");
+    for command in machine.containerd.commands() {
         let _ = writeln!(script, "{command}");
     }
 }
