@@ -97,7 +97,7 @@ pub struct DevClusterSpec {
     validation = ("self.replicas == 1", "controlPlane.replicas must be 1: more than one control plane is not supported by this release of the operator"),
     validation = ("self.machine.cpus >= 2", "controlPlane.machine.cpus must be at least 2: kubeadm refuses less"),
     validation = ("!quantity(self.machine.memory).isLessThan(quantity('1700Mi'))", "controlPlane.machine.memory must be at least 1700Mi: kubeadm refuses less"),
-    validation = ("!quantity(self.machine.disk).isLessThan(quantity('12Gi'))", "controlPlane.machine.disk must be at least 12Gi: the guest image has that size")
+    validation = ("!quantity(self.machine.disk).isLessThan(quantity('8Gi'))", "controlPlane.machine.disk must be at least 8Gi: the guest image alone takes 6Gi")
 )]
 pub struct ControlPlane {
     /// How many machines.
@@ -272,7 +272,8 @@ pub struct TrustedCa {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ssh {
-    /// Public keys that may log in as root, in the form of `authorized_keys`.
+    /// Public keys that may log in as the guest image's default user (`debian`, who may use sudo), in the form of
+    /// `authorized_keys`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 4096)))]
     pub authorized_keys: Vec<String>,

@@ -40,7 +40,7 @@ use crate::devcluster::KubeadmSettings;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("!quantity(self.machine.memory).isLessThan(quantity('1Gi'))", "machine.memory must be at least 1Gi: a node does not start with less"),
-    validation = ("!quantity(self.machine.disk).isLessThan(quantity('12Gi'))", "machine.disk must be at least 12Gi: the guest image has that size")
+    validation = ("!quantity(self.machine.disk).isLessThan(quantity('8Gi'))", "machine.disk must be at least 8Gi: the guest image alone takes 6Gi")
 )]
 pub struct NodePoolSpec {
     /// The `DevCluster` that the workers belong to, in the same namespace.

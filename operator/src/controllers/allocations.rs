@@ -63,6 +63,13 @@ pub async fn load(client: &Client, cluster: &DevCluster) -> Result<Option<Stored
             source,
         })?;
     let Some(object) = found else { return Ok(None) };
+    if owned::owner_uid(&object, "DevCluster").is_some_and(|uid| Some(uid) != cluster.metadata.uid.as_deref())
+    {
+        let message =
+            "it was made for another DevCluster of this name, whose machines may still have what it says"
+                .to_owned();
+        return Err(AllocationsError::Broken { name, message });
+    }
     let allocations = parse(&object)?;
     Ok(Some(Stored { object, allocations }))
 }

@@ -4,6 +4,7 @@ pub mod access;
 mod allocations;
 mod bytes;
 mod cluster;
+mod failure;
 mod feed;
 mod finalizer;
 mod host;
@@ -16,6 +17,7 @@ mod profile;
 mod release;
 mod releases;
 mod said;
+mod secrets;
 mod transitions;
 mod world;
 

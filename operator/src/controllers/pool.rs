@@ -140,7 +140,8 @@ fn decide(
         );
         return Err(Summary::Progressing(Reason::HostNotFound, message));
     };
-    let checked = ClusterPlan::new(cluster, profile::of(&host)).and_then(|plan| plan.check_pool(pool));
+    let checked =
+        ClusterPlan::new(cluster, profile::of(cluster, &host)).and_then(|plan| plan.check_pool(pool));
     if let Err(error) = checked {
         return stalled(Reason::InvalidPatch, error.to_string());
     }

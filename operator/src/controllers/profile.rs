@@ -1,11 +1,17 @@
-//! Which timing profile the clusters of a host have.
+//! Which timing profile a cluster has.
 
-use seedbed_crds::{DomainType, HypervisorHost, TimingProfile};
+use seedbed_crds::{DevCluster, DomainType, HypervisorHost, TimingProfile};
 
-/// The host's own choice; without one, `Relaxed` where guests are emulated.
-pub fn of(host: &HypervisorHost) -> TimingProfile {
-    host.spec
-        .timing_profile
+/// The profile that the cluster was made with; for one that is still to be made the host's own choice, and without one `Relaxed`
+/// where guests are emulated.
+pub fn of(cluster: &DevCluster, host: &HypervisorHost) -> TimingProfile {
+    let made_with = cluster
+        .status
+        .as_ref()
+        .filter(|s| s.initialized)
+        .and_then(|s| s.timing_profile);
+    made_with
+        .or(host.spec.timing_profile)
         .unwrap_or(match host.spec.libvirt.domain_type {
             DomainType::Kvm => TimingProfile::Standard,
             DomainType::Qemu => TimingProfile::Relaxed,

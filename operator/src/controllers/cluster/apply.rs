@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevMachine, DevMachineSpec, LocalReference, MachineRole};
@@ -15,7 +14,7 @@ use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, finalizer, owned, pki};
+use crate::controllers::{access, allocations, finalizer, owned, pki, secrets};
 use crate::errors::Error;
 
 /// Key of the kubeconfig in its Secret, as Cluster API has it.
@@ -199,34 +198,16 @@ async fn write_kubeconfig(subject: &Subject, world: &World) -> Result<(), Error>
     let text = access::kubeconfig(context, cluster, &keys.ca, address)?;
     let data = BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]);
     let secret = pki::secret(cluster, pki::kubeconfig_secret(&name), data);
-    let api = Api::<Secret>::namespaced(context.client.clone(), &namespace);
-    let operation = || format!("Secret {namespace}/{name}-kubeconfig: write");
-    match api.create(&PostParams::default(), &secret).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            // One for another address is there: it is written over as a whole.
-            api.replace(&secret.name_any(), &PostParams::default(), &secret)
-                .await
-                .map(drop)
-                .map_err(|e| Error::api(operation(), e))
-        }
-        Err(error) => Err(Error::api(operation(), error)),
-    }
+    secrets::write(&context.client, cluster, secret).await
 }
 
 /// Removes what the operator wrote for the cluster. What is retained keeps its keys: without them nobody could use it any more.
 async fn delete_secrets(subject: &Subject, world: &World) -> Result<(), Error> {
     let client = &world.context.client;
     let cluster = &subject.cluster;
-    if cluster.spec.deletion_policy == DeletionPolicy::Delete {
-        let api = Api::<Secret>::namespaced(client.clone(), &owned::namespace(cluster));
-        for name in pki::secret_names(&owned::name(cluster)) {
-            match api.delete(&name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(Error::api(format!("Secret {name}: delete"), error)),
-            }
-        }
+    match cluster.spec.deletion_policy {
+        DeletionPolicy::Delete => secrets::delete(client, cluster).await?,
+        DeletionPolicy::Retain => secrets::disown(client, cluster).await?,
     }
     allocations::delete(client, cluster)
         .await

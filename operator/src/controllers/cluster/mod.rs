@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
 
+use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, transitions};
 use crate::context::jittered;
@@ -59,15 +60,7 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
 async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let seen = observe::present(subject, world).await?;
-    let decision = cluster::advance(&seen);
-    if let Decision::Do(effect) = &decision {
-        tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
-        let result = apply::apply(*effect, subject, world).await;
-        if let Err(error) = &result {
-            transitions::failed(context, &subject.cluster, effect.describe(), error).await;
-        }
-        result?;
-    }
+    let (decision, error) = carry_out(cluster::advance(&seen), subject, world).await;
     let pools = world.pools_of_cluster(&subject.cluster);
     let pass = status::Pass {
         subject,
@@ -92,11 +85,32 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         context.metrics.cluster(&written);
     }
     policies::warn(subject, world).await;
+    if let Some(error) = error {
+        return Err(error);
+    }
     Ok(Action::requeue(match decision {
         Decision::Do(_) => Duration::ZERO,
         Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
     }))
+}
+
+/// Does what was decided. A step that failed becomes what is in the way, so that the status says it.
+async fn carry_out(decision: Decision, subject: &Subject, world: &World) -> (Decision, Option<Error>) {
+    let Decision::Do(effect) = decision else {
+        return (decision, None);
+    };
+    tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
+    let Err(error) = apply::apply(effect, subject, world).await else {
+        return (decision, None);
+    };
+    transitions::failed(&world.context, &subject.cluster, effect.describe(), &error).await;
+    let told = match Failure::of(effect.describe(), &error) {
+        Some(failure) if failure.stalled => Decision::Stalled(failure.reason, failure.message),
+        Some(failure) => Decision::Blocked(failure.reason, failure.message),
+        None => decision,
+    };
+    (told, Some(error))
 }
 
 async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {

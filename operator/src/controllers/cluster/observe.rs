@@ -14,7 +14,7 @@ use seedbed_planner::{Observed, address, names, template};
 use crate::child::ChildView;
 use crate::controllers::allocations::{self, Stored};
 use crate::controllers::world::World;
-use crate::controllers::{access, owned, pki, profile};
+use crate::controllers::{access, owned, pki, profile, secrets};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 
@@ -71,7 +71,7 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         .map_err(|e| Error::step("allocation", e))?;
     let plan = host
         .as_ref()
-        .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(host)).ok());
+        .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(&cluster, host)).ok());
     let machines = world.machines_of_cluster(&cluster);
     let view = match access::child(context, &world.accesses, &cluster, stored.as_ref()).await {
         Ok(Some(child)) => child.view(),
@@ -176,8 +176,8 @@ async fn check(subject: &Subject, world: &World) -> Result<Result<(), Problem>, 
         );
         return problem(Reason::ReleaseNotFound, message);
     }
-    let checked =
-        ClusterPlan::new(&subject.cluster, profile::of(host)).and_then(|plan| plan.check().map(|()| plan));
+    let checked = ClusterPlan::new(&subject.cluster, profile::of(&subject.cluster, host))
+        .and_then(|plan| plan.check().map(|()| plan));
     let plan = match checked {
         Ok(plan) => plan,
         Err(error) => return problem(Reason::InvalidPatch, error.to_string()),
@@ -299,18 +299,8 @@ pub async fn leaving(subject: &Subject, world: &World) -> Result<Leaving, Error>
         Some((_, hypervisor)) => Observed::from(hypervisor.network(&subject.network()).await)
             .map(|found| found.is_some_and(|n| n.owner.is_some_and(|o| o.cluster_uid == uid))),
     };
-    let client = &world.context.client;
-    let api = Api::<Secret>::namespaced(client.clone(), &owned::namespace(&subject.cluster));
-    let mut secrets = subject.stored.is_some();
-    if subject.cluster.spec.deletion_policy == DeletionPolicy::Delete {
-        for name in pki::secret_names(&owned::name(&subject.cluster)) {
-            let found = api
-                .get_metadata_opt(&name)
-                .await
-                .map_err(|e| Error::api(format!("Secret {name}: get"), e))?;
-            secrets |= found.is_some();
-        }
-    }
+    let own = secrets::own(&world.context.client, &subject.cluster).await?;
+    let secrets = subject.stored.is_some() || !own.is_empty();
     Ok(Leaving {
         paused: subject.cluster.spec.paused,
         retain: subject.cluster.spec.deletion_policy == DeletionPolicy::Retain,

@@ -81,7 +81,7 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         nodes_summary: Some(format!("{ready}/{desired}")),
         timing_profile: old
             .timing_profile
-            .or_else(|| subject.host.as_ref().map(|(host, _)| profile::of(host))),
+            .or_else(|| subject.host.as_ref().map(|(host, _)| profile::of(cluster, host))),
         network: subject.stored.as_ref().map(|stored| NetworkStatus {
             name: subject.network(),
             node_cidr: stored.allocations.node_cidr.to_string(),

@@ -13,10 +13,11 @@ use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::Owner;
-use seedbed_planner::machine::{self, Decision, Urgency};
+use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
 
 use super::access;
+use super::failure::Failure;
 use super::world::World;
 use super::{allocations, finalizer, owned, profile, transitions};
 use crate::context::jittered;
@@ -55,24 +56,14 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
     };
-    let (decision, facts) = if leaving {
+    let (decided, facts) = if leaving {
         let (seen, facts) = observe::leaving(&subject, now).await;
         (machine::leave(&seen), facts)
     } else {
         let (seen, facts) = observe::present(&subject, world, now).await;
         (machine::advance(&seen), facts)
     };
-    let outcome = match &decision {
-        Decision::Do(effect) => {
-            tracing::info!(machine = %describe(&subject.machine), effect = ?effect, "{}", effect.describe());
-            let result = apply::apply(*effect, &subject, &facts, world).await;
-            if let Err(error) = &result {
-                transitions::failed(context, &subject.machine, effect.describe(), error).await;
-            }
-            result?
-        }
-        Decision::Wait(_) | Decision::Settled => apply::Outcome::default(),
-    };
+    let (decision, outcome, error) = carry_out(decided, &subject, &facts, world).await;
     if outcome.gone {
         context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
@@ -93,7 +84,39 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         transitions::publish(context, &written, old, new).await;
         context.metrics.machine(&written);
     }
-    Ok(next(&decision, context))
+    match error {
+        Some(error) => Err(error),
+        None => Ok(next(&decision, context)),
+    }
+}
+
+/// Does what was decided. A step that failed becomes what is waited for, so that the status says it.
+async fn carry_out(
+    decision: Decision,
+    subject: &Subject,
+    facts: &observe::Facts,
+    world: &World,
+) -> (Decision, apply::Outcome, Option<Error>) {
+    let Decision::Do(effect) = decision else {
+        return (decision, apply::Outcome::default(), None);
+    };
+    tracing::info!(machine = %describe(&subject.machine), effect = ?effect, "{}", effect.describe());
+    match apply::apply(effect, subject, facts, world).await {
+        Ok(outcome) => (decision, outcome, None),
+        Err(error) => {
+            transitions::failed(&world.context, &subject.machine, effect.describe(), &error).await;
+            let told = Failure::of(effect.describe(), &error).map_or(decision, |failure| {
+                Decision::Wait(Wait {
+                    reason: failure.reason,
+                    message: failure.message,
+                    urgency: Urgency::Later,
+                    stalled: failure.stalled,
+                    unknown: failure.unknown,
+                })
+            });
+            (told, apply::Outcome::default(), Some(error))
+        }
+    }
 }
 
 fn next(decision: &Decision, context: &crate::context::Context) -> Action {
@@ -128,7 +151,8 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
     let stored = allocations::load(&context.client, &cluster)
         .await
         .map_err(|e| Error::step("allocation", e))?;
-    let plan = ClusterPlan::new(&cluster, profile::of(&host)).map_err(|e| Error::step("render", e))?;
+    let plan =
+        ClusterPlan::new(&cluster, profile::of(&cluster, &host)).map_err(|e| Error::step("render", e))?;
     let child = access::child(context, &world.accesses, &cluster, stored.as_ref()).await?;
     let owner = Owner {
         namespace: namespace.clone(),

@@ -1,0 +1,91 @@
+//! A cluster's Secrets, as far as they are its own: one of the same name that somebody else made is left alone.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use seedbed_crds::DevCluster;
+use serde_json::json;
+
+use super::{owned, pki};
+use crate::errors::{Error, status_code};
+
+/// Metadata of the cluster's own Secrets that are there.
+pub async fn own(client: &Client, cluster: &DevCluster) -> Result<Vec<ObjectMeta>, Error> {
+    let api = api(client, cluster);
+    let mut own = Vec::new();
+    for name in pki::secret_names(&owned::name(cluster)) {
+        let found = api
+            .get_metadata_opt(&name)
+            .await
+            .map_err(|e| Error::api(format!("Secret {name}: get"), e))?;
+        own.extend(found.filter(|s| is_owned(s, cluster)).map(|s| s.metadata));
+    }
+    Ok(own)
+}
+
+/// Deletes the cluster's own Secrets.
+pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), Error> {
+    let api = api(client, cluster);
+    for metadata in own(client, cluster).await? {
+        let name = metadata.name.unwrap_or_default();
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: metadata.uid,
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match api.delete(&name, &params).await {
+            Ok(_) => {}
+            Err(error) if status_code(&error) == Some(404) => {}
+            Err(error) => return Err(Error::api(format!("Secret {name}: delete"), error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the cluster off its Secrets as their owner, so that they stay when it goes.
+pub async fn disown(client: &Client, cluster: &DevCluster) -> Result<(), Error> {
+    let api = api(client, cluster);
+    for metadata in own(client, cluster).await? {
+        let name = metadata.name.unwrap_or_default();
+        let patch =
+            json!({"metadata": {"resourceVersion": metadata.resource_version, "ownerReferences": null}});
+        api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .map_err(|e| Error::api(format!("Secret {name}: remove the owner"), e))?;
+    }
+    Ok(())
+}
+
+/// Creates the Secret, or writes it over the cluster's own one of that name.
+pub async fn write(client: &Client, cluster: &DevCluster, mut secret: Secret) -> Result<(), Error> {
+    let api = api(client, cluster);
+    let name = secret.name_any();
+    let operation = || format!("Secret {name}: write");
+    match api.create(&PostParams::default(), &secret).await {
+        Ok(_) => return Ok(()),
+        Err(error) if status_code(&error) == Some(409) => {}
+        Err(error) => return Err(Error::api(operation(), error)),
+    }
+    let found = api.get(&name).await.map_err(|e| Error::api(operation(), e))?;
+    if !is_owned(&found, cluster) {
+        let message = format!(
+            "Secret {name} exists and was not made for this cluster: it is left alone; rename it, or give the cluster another name"
+        );
+        return Err(Error::step("name", message));
+    }
+    secret.metadata.resource_version = found.metadata.resource_version;
+    api.replace(&name, &PostParams::default(), &secret)
+        .await
+        .map(drop)
+        .map_err(|e| Error::api(operation(), e))
+}
+
+fn is_owned(secret: &impl kube::Resource, cluster: &DevCluster) -> bool {
+    owned::owner_uid(secret, "DevCluster").is_some_and(|uid| Some(uid) == cluster.metadata.uid.as_deref())
+}
+
+fn api(client: &Client, cluster: &DevCluster) -> Api<Secret> {
+    Api::namespaced(client.clone(), &owned::namespace(cluster))
+}
