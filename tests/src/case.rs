@@ -11,6 +11,7 @@ type Body = Box<dyn FnOnce(Cases) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 /// A name and what is to hold.
 pub struct Case {
     pub(crate) name: String,
+    pub(crate) ignored: bool,
     pub(crate) body: Body,
 }
 
@@ -22,8 +23,16 @@ impl Case {
     {
         Self {
             name: name.into(),
+            ignored: false,
             body: Box::new(|given| Box::pin(body(given))),
         }
+    }
+
+    /// The case, which is listed as ignored unless it is wanted.
+    #[must_use]
+    pub fn only_if(mut self, wanted: bool) -> Self {
+        self.ignored = !wanted;
+        self
     }
 }
 

@@ -17,7 +17,9 @@
 
 pub mod audit;
 mod case;
+pub mod inputs;
 pub mod objects;
+pub mod quiet;
 mod seed;
 mod suite;
 mod wait;
@@ -25,7 +27,7 @@ mod wait;
 pub use self::{
     case::{Case, Cases},
     objects::{Condition, Objects},
-    seed::{Programs, SeedOptions, TestSeed},
+    seed::{Programs, SeedOptions, TestSeed, client},
     suite::{Suite, root_of_checkout},
-    wait::{LIMIT, eventually, eventually_within},
+    wait::{LIMIT, eventually, eventually_within, until},
 };

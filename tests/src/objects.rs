@@ -177,7 +177,7 @@ impl Objects {
             self.namespace
         );
         eventually(&what, async || {
-            let object = self.get(kind, name).await;
+            let object = self.find(kind, name).await.ok_or("nothing of that name")?;
             match condition(&object, type_) {
                 Some(found)
                     if found.status == status
@@ -202,7 +202,7 @@ impl Objects {
             self.namespace
         );
         eventually(&what, async || {
-            let object = self.get(kind, name).await;
+            let object = self.find(kind, name).await.ok_or("nothing of that name")?;
             match condition(&object, type_) {
                 Some(found) if found.reason != reason => Ok(found),
                 _ => Err(told(&object)),

@@ -8,11 +8,12 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 use seedbed_seed::{
     DownOptions, Instance, Mode, OPERATOR_UNIT, Outcome, ProcessId, Report, Seed, Silent, UpOptions,
 };
 
-use crate::root_of_checkout;
+use crate::{eventually, root_of_checkout};
 
 /// Where the programs are that the tests run.
 #[derive(Clone, Debug)]
@@ -100,7 +101,7 @@ impl Report for Said {
 
 impl TestSeed {
     /// Removes what killed runs left behind and brings a new one up.
-    pub fn start(kind: &str, options: &SeedOptions) -> Self {
+    pub fn start(kind: &str, options: SeedOptions) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "a seed needs root: namespaces and a libvirtd are made"
@@ -158,6 +159,19 @@ impl TestSeed {
     /// The operator that its supervisor keeps running; none while there is none.
     pub fn operator(&self) -> Option<ProcessId> {
         self.instance().process(OPERATOR_UNIT).unwrap()
+    }
+
+    /// Kills a unit and waits until its supervisor has another one.
+    pub async fn kill(&self, unit: &str) -> ProcessId {
+        let old = self.instance().process(unit).unwrap().expect("it runs");
+        old.signal(Signal::SIGKILL).unwrap();
+        eventually(&format!("{unit} runs again"), async || {
+            match self.instance().process(unit).unwrap() {
+                Some(new) if new != old => Ok(new),
+                found => Err(format!("{found:?}")),
+            }
+        })
+        .await
     }
 
     /// Moves the calling thread, and those that it starts from now on, into the seed's network.

@@ -28,7 +28,7 @@ pub struct Suite {
 static SEED: OnceLock<TestSeed> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
-fn seed(name: &'static str, options: &SeedOptions) -> &'static TestSeed {
+fn seed(name: &'static str, options: SeedOptions) -> &'static TestSeed {
     // A seed that did not start is tried anew by the next case, and fails it with its own words.
     let _one = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     SEED.get_or_init(|| TestSeed::start(name, options))
@@ -41,11 +41,11 @@ impl Suite {
         arguments.test_threads.get_or_insert(self.threads);
         let (name, options) = (self.name, self.options);
         let trials = self.cases.into_iter().map(|case| {
-            let options = options.clone();
             Trial::test(case.name, move || {
-                let seed = seed(name, &options);
+                let seed = seed(name, options);
                 seed.in_its_network(case.body).map_err(Failed::from)
             })
+            .with_ignored_flag(case.ignored)
         });
         let conclusion = libtest_mimic::run(&arguments, trials.collect());
         let taken_down = SEED.get().is_none_or(|seed| take_down(seed, name, &conclusion));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// What something may take that needs a pass or two of the operator: its longest pause is ten seconds, and the machine may be
 /// busy with emulated guests.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -18,16 +18,24 @@ pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, Stri
 pub async fn eventually_within<T>(
     limit: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<T, String>,
+    look: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let until = Instant::now() + limit;
+    match until(limit, look).await {
+        Ok(seen) => seen,
+        Err(found) => panic!("{what}: not so after {} s; found {found}", limit.as_secs()),
+    }
+}
+
+/// Looks until it is so; an error is what was found last when the time was over.
+pub async fn until<T>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, String> {
+    let end = Instant::now() + limit;
     loop {
         match look().await {
-            Ok(seen) => return seen,
-            Err(found) if Instant::now() > until => {
-                panic!("{what}: not so after {} s; found {found}", limit.as_secs())
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
+            seen => return seen,
         }
     }
 }

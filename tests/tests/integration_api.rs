@@ -11,8 +11,6 @@
 
 #[path = "api/accepted.rs"]
 mod accepted;
-#[path = "api/inputs.rs"]
-mod inputs;
 #[path = "api/mended.rs"]
 mod mended;
 #[path = "api/refused.rs"]

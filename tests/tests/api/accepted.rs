@@ -6,7 +6,9 @@ use seedbed_tests::objects::condition;
 use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
-use super::inputs::{cluster, delete_clusters, host, no_digest, pool, release, setting, settled, with};
+use seedbed_tests::inputs::{
+    cluster, delete_clusters, host, no_digest, pool, release, setting, settled, with,
+};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -138,7 +140,7 @@ async fn first_sight(cases: Cases) {
     objects.create(cluster("a", "first-sight")).await.unwrap();
     objects.create(pool("a-workers", "a")).await.unwrap();
     objects
-        .create(release("v1.98.0", "file:///nowhere", &no_digest()))
+        .create(release("v1.98.0", "file:///nowhere", &no_digest(98)))
         .await
         .unwrap();
     let summary = ["Ready", "Progressing", "Stalled"];
@@ -235,7 +237,7 @@ async fn events(cases: Cases) {
         .create(host("events-host", "10.202.0.0/16"))
         .await
         .unwrap();
-    super::inputs::ensure_release(&objects).await;
+    seedbed_tests::inputs::ensure_release(&objects).await;
     settled(&objects, "a").await;
     let found = eventually("an event says that the spec is valid", async || {
         let events = objects.list("Event", "").await;
@@ -254,12 +256,10 @@ async fn events(cases: Cases) {
     for event in found.0.iter().chain(&found.1) {
         assert_eq!(event["regarding"]["name"], "a");
         assert!(!event["note"].as_str().unwrap_or_default().is_empty(), "{event}");
-        assert_eq!(
+        assert!(
             event["reportingController"]
                 .as_str()
-                .unwrap_or_default()
-                .is_empty(),
-            false,
+                .is_some_and(|by| !by.is_empty()),
             "{event}"
         );
     }

@@ -3,7 +3,7 @@
 use seedbed_tests::{Case, Cases, Objects};
 use serde_json::{Value, json};
 
-use super::inputs::{cluster, host, no_digest, pool, release, with};
+use seedbed_tests::inputs::{cluster, host, no_digest, pool, release, with};
 
 /// A wrong input, and what the API server's message has to have in it.
 type Wrong = (&'static str, Value, &'static [&'static str]);
@@ -360,9 +360,9 @@ fn hosts() -> Vec<Wrong> {
 }
 
 fn releases() -> Vec<Wrong> {
-    let right = || release("v1.99.0", "file:///disk", &no_digest());
+    let right = || release("v1.99.0", "file:///disk", &no_digest(0));
     let wrong = |change: Value| with(right(), &json!({"spec": change}));
-    let artefact = json!({"url": "file:///a", "sha256": no_digest()});
+    let artefact = json!({"url": "file:///a", "sha256": no_digest(0)});
     vec![
         (
             "a release of another name",

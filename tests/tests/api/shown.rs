@@ -4,7 +4,7 @@ use seedbed_tests::objects::told;
 use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
-use super::inputs::{cluster, pool};
+use seedbed_tests::inputs::{cluster, pool};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {

@@ -1,7 +1,13 @@
 //! Inputs that are right, to be made wrong in one place each.
 
-use seedbed_tests::{Cases, Objects};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{Cases, LIMIT, Objects, TestSeed};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// The version that the clusters of these tests ask for.
 pub const VERSION: &str = "v1.35.4";
@@ -58,9 +64,9 @@ pub fn release(version: &str, url: &str, sha256: &str) -> Value {
     })
 }
 
-/// A digest that nothing has.
-pub fn no_digest() -> String {
-    "0".repeat(64)
+/// A digest that nothing has; another one for each number.
+pub fn no_digest(number: u8) -> String {
+    format!("{number:064x}")
 }
 
 /// The object with a change merged into it (RFC 7386).
@@ -97,7 +103,7 @@ pub async fn setting(cases: &Cases, name: &str, range: &str) -> Objects {
 /// Makes the release that clusters ask for where it is missing.
 pub async fn ensure_release(objects: &Objects) {
     let made = objects
-        .create(release(VERSION, "file:///nowhere/disk.qcow2", &no_digest()))
+        .create(release(VERSION, "file:///nowhere/disk.qcow2", &no_digest(0)))
         .await;
     if let Err(message) = made {
         assert!(message.contains("already exists"), "{message}");
@@ -126,6 +132,25 @@ pub async fn delete_clusters(objects: &Objects, clusters: &[&str]) {
         objects.delete("DevCluster", cluster).await;
     }
     for cluster in clusters {
-        objects.gone(seedbed_tests::LIMIT, "DevCluster", cluster).await;
+        objects.gone(LIMIT, "DevCluster", cluster).await;
     }
+}
+
+/// A small disk image of that size, as qemu-img has it, and its digest.
+pub fn disk(seed: &TestSeed, name: &str, size: &str) -> (PathBuf, String) {
+    let folder = seed.instance().folder().join("disks");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(&path)
+        .arg(size)
+        .status();
+    assert!(made.unwrap().success());
+    let digest = Sha256::digest(fs::read(&path).unwrap());
+    let hex = digest.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    (path, hex)
 }
