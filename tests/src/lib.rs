@@ -27,7 +27,7 @@ mod wait;
 pub use self::{
     case::{Case, Cases},
     objects::{Condition, Objects},
-    seed::{Programs, SeedOptions, TestSeed, client},
+    seed::{Programs, SeedOptions, TestSeed, client, said},
     suite::{Suite, root_of_checkout},
     wait::{LIMIT, eventually, eventually_within, until},
 };

@@ -208,6 +208,27 @@ impl TestSeed {
         said(self.seed.command("virsh").args(uri).args(arguments))
     }
 
+    /// A command that runs another crate's test program in the seed's namespaces: the newest of that name.
+    pub fn test_program(&self, name: &str) -> Command {
+        let own = std::env::current_exe().unwrap();
+        let of_name = |path: &PathBuf| {
+            let file = path.file_name().unwrap().to_string_lossy().into_owned();
+            file.strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|rest| !rest.contains(['.', '-']))
+        };
+        let found = fs::read_dir(own.parent().unwrap())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(of_name);
+        let newest = found.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
+        let program = newest.unwrap_or_else(|| {
+            panic!("the test program {name} is missing: run `cargo build --workspace --all-targets`")
+        });
+        self.seed.command(program)
+    }
+
     pub(crate) fn stop(&self) -> Result<(), String> {
         remove(self.instance())?;
         let owner = self
@@ -231,7 +252,7 @@ pub async fn client(kubeconfig: Kubeconfig) -> Client {
 }
 
 /// Runs a command: its standard output, or what it said when it failed.
-pub(crate) fn said(command: &mut Command) -> Result<String, String> {
+pub fn said(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {

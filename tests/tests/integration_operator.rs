@@ -8,6 +8,8 @@
     reason = "a case fails by them"
 )]
 
+#[path = "operator/child.rs"]
+mod child;
 #[path = "operator/killed.rs"]
 mod killed;
 #[path = "operator/leader.rs"]
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     cases.extend(killed::cases());
     cases.push(written::idle_case());
     cases.extend(leader::cases());
+    cases.extend(child::cases());
     Suite {
         name: "operator",
         options: SeedOptions { machines: false },

@@ -12,6 +12,8 @@
     reason = "a case fails by them, and says how far it is"
 )]
 
+#[path = "real/backend.rs"]
+mod backend;
 #[path = "real/created.rs"]
 mod created;
 #[path = "real/deleted.rs"]
@@ -40,6 +42,16 @@ fn main() -> ExitCode {
         }
     };
     let cases = vec![
+        Case::new(
+            "backend: the conformance suite on a real host",
+            backend::conformance,
+        )
+        .only_if(short),
+        Case::new(
+            "guest: jobs that survive the loss of everything around them",
+            backend::guest,
+        )
+        .only_if(long),
         Case::new(
             "created: with the operator killed during boot, init and join",
             created::killed,
