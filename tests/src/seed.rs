@@ -3,17 +3,18 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use seedbed_seed::{
-    DownOptions, Instance, Mode, OPERATOR_UNIT, Outcome, ProcessId, Report, Seed, Silent, UpOptions,
+    DownOptions, Instance, Mode, OPERATOR_UNIT, Outcome, ProcessId, Report, SYSTEM_NAMESPACE, Seed, Silent,
+    UpOptions,
 };
 
-use crate::{eventually, root_of_checkout};
+use crate::{LIMIT, eventually, root_of_checkout};
 
 /// Where the programs are that the tests run.
 #[derive(Clone, Debug)]
@@ -133,16 +134,44 @@ impl TestSeed {
             operator_log_filter: Some("info,seedbed_operator=debug".to_owned()),
         };
         match instance.up(&up, &mut Said) {
-            Ok(seed) => Self {
-                seed,
-                programs,
-                options: up,
-            },
+            Ok(seed) => {
+                let started = Self {
+                    seed,
+                    programs,
+                    options: up,
+                };
+                started.wait_for_the_operator();
+                started
+            }
             Err(error) => {
                 keep_logs(&instance, &programs.target.join("test-logs").join(kind));
                 let left = remove(&instance).err().unwrap_or_default();
                 panic!("the seed did not start: {error} {left}")
             }
+        }
+    }
+
+    /// Waits until the operator works, so that one that cannot work fails the tests with its own words.
+    fn wait_for_the_operator(&self) {
+        let end = Instant::now() + LIMIT;
+        let asked = [
+            "get",
+            "lease",
+            "seedbed-operator",
+            "-n",
+            SYSTEM_NAMESPACE,
+            "-o",
+            "jsonpath={.spec.holderIdentity}",
+        ];
+        while !self.kubectl(&asked).is_ok_and(|holder| !holder.is_empty()) {
+            if Instant::now() > end {
+                let log = fs::read_to_string(self.instance().log(OPERATOR_UNIT)).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = lines[lines.len().saturating_sub(8)..].join("\n");
+                let left = remove(self.instance()).err().unwrap_or_default();
+                panic!("the operator did not get to work: {last} {left}");
+            }
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 
