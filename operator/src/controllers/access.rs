@@ -18,7 +18,7 @@ use crate::errors::Error;
 use crate::render::ClusterPlan;
 
 /// How long an administrator's certificate is valid. A process that runs longer makes a new one at its next start.
-const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_hours(365 * 24);
 /// Who an administrator is: a group that the API server trusts before any role is bound.
 const ADMIN: (&str, &str) = ("kubernetes-admin", "system:masters");
 
@@ -79,23 +79,22 @@ pub async fn child(
         return Ok(None);
     };
     let endpoint = ClusterPlan::endpoint(address).url();
-    let access = match accesses.get(&uid, &endpoint) {
-        Some(access) => access,
-        None => {
-            let keys = pki::load(&context.client, &owned::namespace(cluster), &name)
-                .await
-                .map_err(|e| Error::step("keys", e))?;
-            let Some(keys) = keys else { return Ok(None) };
-            let admin = admin(&keys.ca, context)?;
-            let access = ChildAccess {
-                endpoint,
-                ca_pem: keys.ca.cert_pem.clone(),
-                certificate_pem: admin.cert_pem,
-                key_pem: admin.key_pem,
-            };
-            accesses.keep(uid, access.clone());
-            access
-        }
+    let access = if let Some(access) = accesses.get(&uid, &endpoint) {
+        access
+    } else {
+        let keys = pki::load(&context.client, &owned::namespace(cluster), &name)
+            .await
+            .map_err(|e| Error::step("keys", e))?;
+        let Some(keys) = keys else { return Ok(None) };
+        let admin = admin(&keys.ca, context)?;
+        let access = ChildAccess {
+            endpoint,
+            ca_pem: keys.ca.cert_pem.clone(),
+            certificate_pem: admin.cert_pem,
+            key_pem: admin.key_pem,
+        };
+        accesses.keep(uid, access.clone());
+        access
     };
     Ok(Some(context.children.api(&key(cluster), &access)?))
 }

@@ -1,4 +1,4 @@
-//! A cluster's allocations in their ConfigMap, written with the version that was read.
+//! A cluster's allocations in their `ConfigMap`, written with the version that was read.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub enum AllocationsError {
     /// The API server did not do it.
     #[error("ConfigMap {name}: {source}")]
     Api {
-        /// The ConfigMap.
+        /// The `ConfigMap`.
         name: String,
         /// Its words.
         #[source]
@@ -30,7 +30,7 @@ pub enum AllocationsError {
         allocation::KEY
     )]
     Broken {
-        /// The ConfigMap.
+        /// The `ConfigMap`.
         name: String,
         /// What is wrong with it.
         message: String,

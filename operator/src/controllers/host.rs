@@ -22,8 +22,10 @@ use crate::errors::Error;
 use crate::metrics::HostFigures;
 use crate::status::{describe, write_status};
 
+/// Kind of an orphan that is a virtual machine; the other kind is a network.
+const DOMAIN: &str = "Domain";
 /// How soon to look again: nothing tells of a pool that fills up or of things made by hand.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 /// How soon to look again at a host that does not answer.
 const UNREACHABLE: Duration = Duration::from_secs(5);
 
@@ -213,7 +215,7 @@ fn orphans(
     };
     let machines = inventory.domains.iter().filter_map(|d| {
         let uid = d.owner.as_ref()?.machine_uid.as_deref()?;
-        (!owners.contains(uid)).then(|| orphan("Domain", &d.name, uid))
+        (!owners.contains(uid)).then(|| orphan(DOMAIN, &d.name, uid))
     });
     let networks = inventory.networks.iter().filter_map(|n| {
         let uid = n.owner.as_ref()?.cluster_uid.as_str();
@@ -235,21 +237,18 @@ async fn remove_orphans(
     let grace = SignedDuration::from_secs(host.spec.orphan_grace_period_seconds);
     for orphan in orphans.iter().filter(|o| now.duration_since(o.since.0) >= grace) {
         tracing::warn!(host = %host.name_any(), kind = orphan.kind, name = orphan.name, "removing an orphan");
-        match orphan.kind.as_str() {
-            "Domain" => {
-                let domain = inventory.domains.iter().find(|d| d.name == orphan.name);
-                let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else {
-                    continue;
-                };
-                remove_domain(&domain.name, domain.power, owner, hypervisor).await?;
-            }
-            _ => {
-                let network = inventory.networks.iter().find(|n| n.name == orphan.name);
-                let Some(owner) = network.and_then(|n| n.owner.as_ref()) else {
-                    continue;
-                };
-                hypervisor.delete_network(&orphan.name, owner).await?;
-            }
+        if orphan.kind == DOMAIN {
+            let domain = inventory.domains.iter().find(|d| d.name == orphan.name);
+            let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else {
+                continue;
+            };
+            remove_domain(&domain.name, domain.power, owner, hypervisor).await?;
+        } else {
+            let network = inventory.networks.iter().find(|n| n.name == orphan.name);
+            let Some(owner) = network.and_then(|n| n.owner.as_ref()) else {
+                continue;
+            };
+            hypervisor.delete_network(&orphan.name, owner).await?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::uploads::{Upload, UploadState};
 /// How soon to look again at a transfer, if its end is not told earlier.
 const TRANSFERRING: Duration = Duration::from_secs(10);
 /// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_secs(300);
+const LATER: Duration = Duration::from_mins(5);
 
 /// How a release stands on a host.
 enum OnHost {

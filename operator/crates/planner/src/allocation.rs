@@ -1,4 +1,4 @@
-//! What was allotted to a cluster and its machines, kept in a ConfigMap beside the status: a backup that drops status keeps it.
+//! What was allotted to a cluster and its machines, kept in a `ConfigMap` beside the status: a backup that drops status keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::{address, names};
 
-/// Key in the ConfigMap's data.
+/// Key in the `ConfigMap`'s data.
 pub const KEY: &str = "allocations.json";
 
-/// Name of the ConfigMap of a cluster.
+/// Name of the `ConfigMap` of a cluster.
 pub fn config_map(cluster: &str) -> String {
     format!("{cluster}-allocations")
 }

@@ -15,6 +15,10 @@ pub struct ControlPlaneMachine {
 
 /// Everything that was seen of a cluster that should exist.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one observation, and none follows from another"
+)]
 pub struct Seen {
     /// Whether `spec.paused` is set.
     pub paused: bool,

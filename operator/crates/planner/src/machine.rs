@@ -378,6 +378,10 @@ fn node(seen: &Seen) -> Decision {
 
 /// Everything that was seen of a machine that should go.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one observation, and none follows from another"
+)]
 pub struct Leaving {
     /// Why nothing may be changed now, if so.
     pub paused: bool,

@@ -32,7 +32,7 @@ fn apply(effect: Effect, seen: &mut Seen) {
             seen.domain = Observed::Known(Some(Domain {
                 power: Power::Off,
                 foreign: None,
-            }))
+            }));
         }
         Effect::StartDomain => {
             seen.domain = Observed::Known(Some(Domain {
@@ -46,7 +46,7 @@ fn apply(effect: Effect, seen: &mut Seen) {
             seen.attempt = Some(Attempt {
                 phase: BootstrapPhase::Started,
                 number,
-            })
+            });
         }
         Effect::StartJob => seen.job = Observed::Known(Job::Succeeded),
         Effect::RecordSuccess => {
@@ -273,14 +273,14 @@ fn run_leave(seen: &mut Leaving) -> Vec<Effect> {
                 seen.drain = Observed::Known(Drain {
                     remaining: 0,
                     blocked: None,
-                })
+                });
             }
             Effect::DeleteNode => seen.node = Observed::Known(None),
             Effect::PowerOff => {
                 seen.domain = Observed::Known(Some(Domain {
                     power: Power::Off,
                     foreign: None,
-                }))
+                }));
             }
             Effect::Disown => {
                 if let Observed::Known(Some(domain)) = &mut seen.domain {

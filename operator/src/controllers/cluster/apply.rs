@@ -80,24 +80,23 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         .node_cidr
         .as_deref()
         .and_then(|text| text.parse::<Ipv4Net>().ok());
-    let node_cidr = match wanted {
-        Some(range) => range,
-        None => {
-            let used = observe::used_ranges(subject, world).await?;
-            let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
-                Error::step(
-                    "allocation",
-                    format!(
-                        "nodeAddressRange of HypervisorHost {}: found {:?}, expected an IPv4 range",
-                        host.name_any(),
-                        host.spec.node_address_range
-                    ),
-                )
-            })?;
-            address::free_range(&pool, &used).ok_or_else(|| {
-                Error::step("allocation", format!("no /{} of host {}'s nodeAddressRange {pool} is free: delete clusters, or give the HypervisorHost a wider range", address::NODE_MASK, host.name_any()))
-            })?
-        }
+    let node_cidr = if let Some(range) = wanted {
+        range
+    } else {
+        let used = observe::used_ranges(subject, world).await?;
+        let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
+            Error::step(
+                "allocation",
+                format!(
+                    "nodeAddressRange of HypervisorHost {}: found {:?}, expected an IPv4 range",
+                    host.name_any(),
+                    host.spec.node_address_range
+                ),
+            )
+        })?;
+        address::free_range(&pool, &used).ok_or_else(|| {
+            Error::step("allocation", format!("no /{} of host {}'s nodeAddressRange {pool} is free: delete clusters, or give the HypervisorHost a wider range", address::NODE_MASK, host.name_any()))
+        })?
     };
     let allocations = Allocations {
         node_cidr,

@@ -22,7 +22,7 @@ use crate::status::{describe, write_status};
 use observe::Subject;
 
 /// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 

@@ -22,7 +22,7 @@ use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan, TOKEN_TTL_SECONDS};
 
 /// How long the transfer of a machine's own small volume may take.
-const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
 
 /// What an effect left to be written into the status.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ pub struct Outcome {
 }
 
 /// Carries the effect out.
+#[allow(clippy::too_many_lines, reason = "one arm for each effect")]
 pub async fn apply(
     effect: Effect,
     subject: &Subject,
@@ -89,11 +90,16 @@ pub async fn apply(
             if let Some(child) = &subject.child {
                 child.delete_token(join_token(subject, world).await?.id()).await?;
             }
-            outcome.bootstrap = finished(&subject.machine.status, BootstrapPhase::Succeeded, None, world);
+            outcome.bootstrap = finished(
+                subject.machine.status.as_ref(),
+                BootstrapPhase::Succeeded,
+                None,
+                world,
+            );
         }
         Effect::RecordFailure => {
             outcome.bootstrap = finished(
-                &subject.machine.status,
+                subject.machine.status.as_ref(),
                 BootstrapPhase::Failed,
                 facts.job_log.clone(),
                 world,
@@ -409,12 +415,12 @@ async fn contents(
 }
 
 fn finished(
-    status: &Option<DevMachineStatus>,
+    status: Option<&DevMachineStatus>,
     phase: BootstrapPhase,
     message: Option<String>,
     world: &World,
 ) -> Option<BootstrapStatus> {
-    let bootstrap = status.as_ref()?.bootstrap.clone()?;
+    let bootstrap = status?.bootstrap.clone()?;
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.context.clock.now());
     Some(BootstrapStatus {
         phase,

@@ -29,7 +29,7 @@ use observe::Subject;
 /// How soon to look again at a guest that is at work.
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where nothing is expected: what the watches missed is found then.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 

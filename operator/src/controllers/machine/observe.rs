@@ -360,18 +360,18 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
         disk_bytes: facts.pool_capacity_bytes,
         disk_percent: u32::try_from(spec.disk_overcommit_percent).unwrap_or(0),
     };
-    let order = |m: &DevMachine| {
+    let turn = |m: &DevMachine| {
         (
             m.metadata.creation_timestamp.clone(),
             owned::namespace(m),
             owned::name(m),
         )
     };
-    let own = order(&subject.machine);
+    let own_turn = turn(&subject.machine);
     let older: Vec<Demand> = world
         .all_machines()
         .iter()
-        .filter(|m| m.spec.host_ref == subject.machine.spec.host_ref && order(m) < own)
+        .filter(|m| m.spec.host_ref == subject.machine.spec.host_ref && turn(m) < own_turn)
         .map(|m| demand(&m.spec.machine))
         .collect();
     let host = owned::name(&subject.host);
