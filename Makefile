@@ -67,6 +67,8 @@ lint: ## Check formatting and lints
 generate: ## Write the generated CRDs and documentation anew
 	@cargo run --quiet --locked --package seedbed-crds --bin crdgen
 	@cargo run --quiet --locked --package seedbed-crds --bin docgen
+	@cargo run --quiet --locked --package seedbed-kubeadm --example timing_profiles
+	@hack/charts
 
 .PHONY: clean-cache
 clean-cache: ## Remove the cache of built binaries, container images and guest images
