@@ -41,6 +41,7 @@ fn kind_of(kind: &str) -> (&'static str, &'static str, &'static str, bool) {
         "Node" => ("", "v1", "nodes", false),
         "Pod" => ("", "v1", "pods", true),
         "Service" => ("", "v1", "services", true),
+        "ServiceAccount" => ("", "v1", "serviceaccounts", true),
         "Secret" => ("", "v1", "secrets", true),
         "ConfigMap" => ("", "v1", "configmaps", true),
         "Deployment" => ("apps", "v1", "deployments", true),

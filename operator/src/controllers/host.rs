@@ -20,7 +20,7 @@ use super::{owned, transitions};
 use crate::context::jittered;
 use crate::errors::Error;
 use crate::metrics::HostFigures;
-use crate::status::{describe, write_status};
+use crate::status::describe;
 
 /// Kind of an orphan that is a virtual machine; the other kind is a network.
 const DOMAIN: &str = "Domain";
@@ -60,19 +60,7 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
     if let (Ok((_, inventory)), OrphanPolicy::Delete) = (&looked, host.spec.orphan_policy) {
         remove_orphans(&host, &status.orphans, inventory, hypervisor.as_ref(), now).await?;
     }
-    if let Some(written) = write_status(&api, &host, status).await? {
-        let old = host
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let new = written
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        transitions::publish(context, &written, old, new).await;
-    }
+    transitions::save(context, &api, &host, status).await?;
     let wait = if looked.is_ok() { LATER } else { UNREACHABLE };
     Ok(Action::requeue(jittered(&*context.random, wait)))
 }

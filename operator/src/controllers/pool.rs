@@ -61,18 +61,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         problem,
         context.clock.now(),
     );
-    if let Some(written) = write_status(&api, &pool, status).await? {
-        let old = pool
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let new = written
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        transitions::publish(context, &written, old, new).await;
+    if let Some(written) = transitions::save(context, &api, &pool, status).await? {
         context.metrics.pool(&written);
     }
     Ok(Action::requeue(jittered(&*context.random, LATER)))

@@ -14,7 +14,7 @@ use super::world::World;
 use super::{releases, transitions};
 use crate::context::jittered;
 use crate::errors::Error;
-use crate::status::{describe, write_status};
+use crate::status::describe;
 use crate::uploads::{Upload, UploadState};
 
 /// How soon to look again at a transfer, if its end is not told earlier.
@@ -53,19 +53,7 @@ pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Acti
         TRANSFERRING
     };
     let status = status(&release, &hosts, context.clock.now());
-    if let Some(written) = write_status(&api, &release, status).await? {
-        let old = release
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let new = written
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        transitions::publish(context, &written, old, new).await;
-    }
+    transitions::save(context, &api, &release, status).await?;
     Ok(Action::requeue(jittered(&*context.random, wait)))
 }
 

@@ -2,19 +2,65 @@
 
 use std::fmt::Debug;
 
-use kube::Resource;
-use seedbed_crds::Condition;
+use kube::core::object::HasStatus;
+use kube::{Api, Resource};
 use seedbed_crds::reasons::condition;
+use seedbed_crds::{Condition, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::errors::Error;
 use crate::events::EventType;
+use crate::status::write_status;
 
 /// Conditions whose changes follow from another condition's, which is told already.
 const DERIVED: [&str; 2] = [condition::PROGRESSING, condition::STALLED];
 
+/// An object whose status has conditions.
+pub trait Conditioned {
+    /// Its conditions; none where it has no status yet.
+    fn conditions(&self) -> &[Condition];
+}
+
+macro_rules! conditioned {
+    ($($kind:ty),+) => {
+        $(impl Conditioned for $kind {
+            fn conditions(&self) -> &[Condition] {
+                self.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default()
+            }
+        })+
+    };
+}
+
+conditioned!(
+    DevCluster,
+    NodePool,
+    DevMachine,
+    HypervisorHost,
+    KubernetesRelease
+);
+
+/// Writes the status where it changed and publishes what changed in its conditions; the object as it was stored, if it was.
+pub async fn save<K>(
+    context: &Context,
+    api: &Api<K>,
+    object: &K,
+    status: K::Status,
+) -> Result<Option<K>, Error>
+where
+    K: Conditioned + Resource<DynamicType = ()> + HasStatus + Clone + Debug + Serialize + DeserializeOwned,
+    K::Status: PartialEq,
+{
+    let written = write_status(api, object, status).await?;
+    if let Some(written) = &written {
+        publish(context, written, object.conditions(), written.conditions()).await;
+    }
+    Ok(written)
+}
+
 /// Publishes an event for each condition that changed. A failed event fails nothing.
-pub async fn publish<K>(context: &Context, object: &K, old: &[Condition], new: &[Condition])
+async fn publish<K>(context: &Context, object: &K, old: &[Condition], new: &[Condition])
 where
     K: Resource<DynamicType = ()> + Debug,
 {

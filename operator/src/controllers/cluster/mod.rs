@@ -69,19 +69,7 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         pools: &pools,
     };
     let status = status::build(&pass, context.clock.now());
-    if let Some(written) = write_status(api, &subject.cluster, status).await? {
-        let old = subject
-            .cluster
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let new = written
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        transitions::publish(context, &written, old, new).await;
+    if let Some(written) = transitions::save(context, api, &subject.cluster, status).await? {
         context.metrics.cluster(&written);
     }
     policies::warn(subject, world).await;

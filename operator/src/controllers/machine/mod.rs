@@ -23,7 +23,7 @@ use super::{allocations, finalizer, owned, profile, transitions};
 use crate::context::jittered;
 use crate::errors::Error;
 use crate::render::ClusterPlan;
-use crate::status::{describe, write_status};
+use crate::status::describe;
 use observe::Subject;
 
 /// How soon to look again at a guest that is at work.
@@ -69,19 +69,7 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let status = status::build(&subject, &facts, &decision, outcome, now);
-    if let Some(written) = write_status(&api, &subject.machine, status).await? {
-        let old = subject
-            .machine
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let new = written
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        transitions::publish(context, &written, old, new).await;
+    if let Some(written) = transitions::save(context, &api, &subject.machine, status).await? {
         context.metrics.machine(&written);
     }
     match error {
