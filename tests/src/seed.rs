@@ -39,7 +39,7 @@ impl Programs {
             let path = built.join(name);
             assert!(
                 path.is_file(),
-                "{} is missing: run `cargo build --workspace --all-targets`",
+                "{} is missing: run `cargo build --workspace --all-targets --all-features`",
                 path.display()
             );
             path
@@ -253,7 +253,7 @@ impl TestSeed {
             .filter(of_name);
         let newest = found.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
         let program = newest.unwrap_or_else(|| {
-            panic!("the test program {name} is missing: run `cargo build --workspace --all-targets`")
+            panic!("the test program {name} is missing: run `cargo build --workspace --all-targets --all-features`")
         });
         self.seed.command(program)
     }
