@@ -5,7 +5,9 @@ use seedbed_tests::objects::{condition, told};
 use seedbed_tests::{Cases, Objects};
 use serde_json::Value;
 
-use super::lab::{CLUSTER, CONTROL_PLANE, CREATION, POOL, WORKER, child, is_ready, objects, sample, wait};
+use super::lab::{
+    CLUSTER, CONTROL_PLANE, CREATION, POOL, WORKER, child, is_ready, objects, sample, say, wait,
+};
 
 /// What must not change, whatever is killed.
 #[derive(Debug, PartialEq)]
@@ -77,15 +79,15 @@ pub async fn killed(cases: Cases) {
     })
     .await;
     cases.seed.kill(OPERATOR_UNIT).await;
-    println!("the operator was killed while the guests booted");
+    say("the operator was killed while the guests booted");
     bootstrapping(&cases, &objects, CONTROL_PLANE, "kubeadm init runs").await;
     let mut before = identity(&cases, &objects, CONTROL_PLANE).await;
     cases.seed.kill(OPERATOR_UNIT).await;
-    println!("the operator was killed during kubeadm init");
+    say("the operator was killed during kubeadm init");
     bootstrapping(&cases, &objects, WORKER, "kubeadm join runs").await;
     let worker = identity(&cases, &objects, WORKER).await;
     cases.seed.kill(OPERATOR_UNIT).await;
-    println!("the operator was killed during kubeadm join");
+    say("the operator was killed during kubeadm join");
     is_ready(&cases, CREATION, "DevCluster", CLUSTER).await;
     is_ready(&cases, CREATION, "NodePool", POOL).await;
     assert_eq!(before.attempt, 1);

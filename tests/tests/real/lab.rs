@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -55,16 +55,14 @@ pub async fn wait<T>(
     what: &str,
     mut look: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let began = Instant::now();
-    let shown = Mutex::new(BTreeMap::new());
     let seen = until(limit, async || {
-        show(cases, &shown, began).await;
+        show(cases).await;
         look().await
     })
     .await;
     match seen {
         Ok(seen) => {
-            println!("  {:4} s  {what}", began.elapsed().as_secs());
+            say(what);
             seen
         }
         Err(found) => {
@@ -77,20 +75,32 @@ pub async fn wait<T>(
     }
 }
 
+/// What each machine said last.
+static SHOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+/// When this program began to look.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// A line with the time since the first one.
+pub fn say(what: &str) {
+    println!("  {:4} s  {what}", BEGAN.elapsed().as_secs());
+}
+
 /// One line for each machine that says something else than before.
-async fn show(cases: &Cases, shown: &Mutex<BTreeMap<String, String>>, began: Instant) {
+async fn show(cases: &Cases) {
     for machine in objects(cases).list("DevMachine", "").await {
         let name = name(&machine);
         let Some(ready) = condition(&machine, "Ready") else {
             continue;
         };
-        let line: String = format!("{}: {}", ready.reason, ready.message)
-            .chars()
-            .take(140)
-            .collect();
-        let before = shown.lock().unwrap().insert(name.clone(), line.clone());
+        let line = if ready.status == "True" {
+            "Ready".to_owned()
+        } else {
+            format!("{}: {}", ready.reason, ready.message)
+        };
+        let line: String = line.chars().take(140).collect();
+        let before = SHOWN.lock().unwrap().insert(name.clone(), line.clone());
         if before.as_ref() != Some(&line) {
-            println!("  {:4} s  {name}: {line}", began.elapsed().as_secs());
+            say(&format!("{name}: {line}"));
         }
     }
 }
