@@ -79,14 +79,31 @@ async fn ensure(
         url: file.artefact.url.clone(),
         sha256: file.artefact.sha256.clone(),
     });
-    match state {
-        UploadState::Failed { message, .. } => OnHost::Broken(message),
-        UploadState::Running { .. } | UploadState::Done => OnHost::Transferring(format!(
-            "{} is being put on the host, {} files are still to come",
-            file.artefact.url,
-            missing.len()
-        )),
+    let transferring = format!(
+        "{} is being put on the host, {} files are still to come",
+        file.artefact.url,
+        missing.len()
+    );
+    // Tried again, it stays broken until an attempt succeeds: or each attempt would be told twice.
+    let broken = broken(release, host).filter(|told| *told != transferring);
+    match (state, broken) {
+        (UploadState::Failed { message, .. }, _) | (UploadState::Running { .. }, Some(message)) => {
+            OnHost::Broken(message)
+        }
+        (UploadState::Running { .. } | UploadState::Done, _) => OnHost::Transferring(transferring),
     }
+}
+
+/// What was wrong with this generation of the release on the host when it was last looked at; none where nothing was.
+fn broken(release: &KubernetesRelease, host: &HypervisorHost) -> Option<String> {
+    let status = release.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.type_ == condition::READY)?;
+    let same = status.observed_generation == release.metadata.generation;
+    let told = status
+        .hosts
+        .iter()
+        .find(|h| h.name == host.name_any() && !h.present)?;
+    (same && ready.reason == Reason::ReleaseBroken.as_str()).then(|| told.message.clone())?
 }
 
 fn status(
