@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use seedbed_crds::reasons::{Reason, condition};
@@ -51,7 +51,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         Err(summary) => (PoolPlan::default(), Some(summary)),
     };
     if let Some(cluster) = &cluster {
-        carry_out(&plan, &pool, cluster, world).await?;
+        carry_out(&plan, &pool, cluster, &machines, world).await?;
     }
     let status = status(
         &pool,
@@ -164,6 +164,7 @@ async fn carry_out(
     plan: &PoolPlan,
     pool: &NodePool,
     cluster: &DevCluster,
+    machines: &[DevMachine],
     world: &World,
 ) -> Result<(), Error> {
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
@@ -177,26 +178,11 @@ async fn carry_out(
             Err(error) => return Err(Error::api(format!("DevMachine {name}: create"), error)),
         }
     }
-    for name in &plan.delete {
-        tracing::info!(pool = %describe(pool), machine = name, "removing a worker");
-        delete(&api, name, None).await?;
+    for machine in machines.iter().filter(|m| plan.delete.contains(&m.name_any())) {
+        tracing::info!(pool = %describe(pool), machine = machine.name_any(), "removing a worker");
+        machine::delete(&world.context.client, machine).await?;
     }
     Ok(())
-}
-
-async fn delete(api: &Api<DevMachine>, name: &str, uid: Option<String>) -> Result<(), Error> {
-    let params = DeleteParams {
-        preconditions: uid.map(|uid| Preconditions {
-            uid: Some(uid),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(Error::api(format!("DevMachine {name}: delete"), error)),
-    }
 }
 
 /// The object of a worker.
@@ -242,12 +228,11 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
         return Ok(Action::await_change());
     }
     let context = &world.context;
-    let api = Api::<DevMachine>::namespaced(context.client.clone(), &owned::namespace(pool));
     for machine in machines
         .iter()
         .filter(|m| m.metadata.deletion_timestamp.is_none())
     {
-        delete(&api, &machine.name_any(), machine.uid()).await?;
+        machine::delete(&context.client, machine).await?;
     }
     if machines.is_empty() {
         super::finalizer::remove(&context.client, pool).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::ByteString;
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevMachine, DevMachineSpec, LocalReference, MachineRole};
 use seedbed_hypervisor::NetworkSpec;
@@ -14,7 +14,7 @@ use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, finalizer, owned, pki, secrets};
+use crate::controllers::{access, allocations, finalizer, machine, owned, pki, secrets};
 use crate::errors::Error;
 
 /// Key of the kubeconfig in its Secret, as Cluster API has it.
@@ -162,24 +162,7 @@ async fn create_control_plane(subject: &Subject, world: &World) -> Result<(), Er
 
 async fn delete_machines(machines: &[&DevMachine], world: &World) -> Result<(), Error> {
     for machine in machines {
-        let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(*machine));
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: machine.uid(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&machine.name_any(), &params).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => {
-                return Err(Error::api(
-                    format!("DevMachine {}: delete", machine.name_any()),
-                    error,
-                ));
-            }
-        }
+        machine::delete(&world.context.client, machine).await?;
     }
     Ok(())
 }

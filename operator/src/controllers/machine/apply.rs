@@ -8,6 +8,7 @@ use seedbed_guest::{GuestFile, Job};
 use seedbed_hypervisor::{
     Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Reservation, VolumeFormat, VolumeSpec,
 };
+use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::machine::Effect;
 use seedbed_planner::names;
@@ -289,20 +290,10 @@ fn extra(emulated: bool) -> &'static str {
 
 /// Makes the join token where the machine joins, and starts the job. The intent was written down before.
 async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
-    let client = &world.context.client;
-    let (namespace, cluster) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
-    let keys = pki::load(client, &namespace, &cluster)
-        .await
-        .map_err(|e| Error::step("keys", e))?
-        .ok_or_else(|| {
-            Error::step(
-                "keys",
-                format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
-            )
-        })?;
+    let keys = keys(subject, world).await?;
     let token = derive_token(subject, &keys.ca.key_pem)?;
     let plan = plan(subject)?;
-    let contents = contents(client, &namespace, &plan).await?;
+    let contents = contents(&world.context.client, &subject.owner.namespace, &plan).await?;
     let files = match subject.machine.spec.role {
         MachineRole::ControlPlane => plan.init(&keys, token, &contents),
         MachineRole::Worker => {
@@ -363,8 +354,13 @@ async fn evict(child: &dyn ChildApi, node: &str) -> Result<Option<String>, Error
 }
 
 async fn join_token(subject: &Subject, world: &World) -> Result<BootstrapToken, Error> {
-    let (namespace, cluster) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
-    let keys = pki::load(&world.context.client, &namespace, &cluster)
+    derive_token(subject, &keys(subject, world).await?.ca.key_pem)
+}
+
+/// The cluster's keys, which are there before any machine is.
+async fn keys(subject: &Subject, world: &World) -> Result<ClusterPki, Error> {
+    let (namespace, cluster) = (&subject.owner.namespace, &subject.owner.cluster);
+    pki::load(&world.context.client, namespace, cluster)
         .await
         .map_err(|e| Error::step("keys", e))?
         .ok_or_else(|| {
@@ -372,8 +368,7 @@ async fn join_token(subject: &Subject, world: &World) -> Result<BootstrapToken, 
                 "keys",
                 format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
             )
-        })?;
-    derive_token(subject, &keys.ca.key_pem)
+        })
 }
 
 /// The machine's join token. It is made from the CA's key, which nobody who could not make tokens anyway has, and from the

@@ -7,8 +7,9 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_guest::Guest;
@@ -174,4 +175,21 @@ pub fn is_ready(machine: &DevMachine) -> bool {
         .status
         .as_ref()
         .is_some_and(|s| conditions::is_true(&s.conditions, condition::READY))
+}
+
+/// Asks for the machine's deletion: of this one, and not of another of its name. Gone already is no error.
+pub async fn delete(client: &Client, machine: &DevMachine) -> Result<(), Error> {
+    let api = Api::<DevMachine>::namespaced(client.clone(), &owned::namespace(machine));
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: machine.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&machine.name_any(), &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::api(format!("{}: delete", describe(machine)), error)),
+    }
 }
