@@ -34,12 +34,6 @@ impl Instance {
         Ok(running.is_some())
     }
 
-    /// Stops what a run that was killed left behind and everything else that was started, but leaves the machines and all
-    /// data. `up` starts it again.
-    pub fn stop_processes(&self) -> Result<usize> {
-        Control::of(self).stop()
-    }
-
     /// The environment that a person's shell or command gets, beside the search path.
     pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
         vec![

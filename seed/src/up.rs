@@ -279,6 +279,9 @@ impl Run<'_> {
             &metrics,
             "--lease-namespace",
             manifests::SYSTEM_NAMESPACE,
+            // Of this unit one process runs at a time: one that follows a killed one has its lease at once.
+            "--identity",
+            OPERATOR_UNIT,
         ];
         let filter = self.options.operator_log_filter.iter();
         let unit = Unit {

@@ -59,11 +59,6 @@ impl ChildError {
         }
     }
 
-    /// True where nothing is known of what is there: observe again before doing anything else.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
-    }
-
     /// True where the API server answered that the thing does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })

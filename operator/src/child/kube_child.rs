@@ -19,7 +19,6 @@ use super::{
     ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, node, pods, token,
 };
 use crate::client;
-use crate::errors::status_code;
 
 /// The API of a child cluster through a client of its own.
 pub(super) struct KubeChild {
@@ -42,31 +41,6 @@ impl KubeChild {
 impl ChildApi for KubeChild {
     fn view(&self) -> ChildView {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).view()
-    }
-
-    async fn ready(&self) -> Result<bool, ChildError> {
-        let request = http::Request::get("/readyz")
-            .body(Vec::new())
-            .map_err(kube::Error::HttpError);
-        match self
-            .client
-            .request_text(request.map_err(self.failed("ask for /readyz"))?)
-            .await
-        {
-            Ok(_) => Ok(true),
-            // It answered that it is not: some check of its own fails.
-            Err(error) if status_code(&error).is_some_and(|code| code >= 500) => Ok(false),
-            Err(error) => Err(self.failed("ask for /readyz")(error)),
-        }
-    }
-
-    async fn version(&self) -> Result<String, ChildError> {
-        let info = self
-            .client
-            .apiserver_version()
-            .await
-            .map_err(self.failed("ask for /version"))?;
-        Ok(info.git_version)
     }
 
     async fn cluster_info_ready(&self) -> Result<bool, ChildError> {

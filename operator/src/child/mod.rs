@@ -46,12 +46,6 @@ pub trait ChildApi: Send + Sync + 'static {
     /// What the watches saw last. Never waits.
     fn view(&self) -> ChildView;
 
-    /// Whether `/readyz` says that the API server is ready.
-    async fn ready(&self) -> Result<bool, ChildError>;
-
-    /// Version that the API server says it runs, such as `v1.35.4`.
-    async fn version(&self) -> Result<String, ChildError>;
-
     /// Whether `kube-public/cluster-info` is there, which joining nodes read.
     async fn cluster_info_ready(&self) -> Result<bool, ChildError>;
 

@@ -108,7 +108,7 @@ fn status(
                 "the host answers",
             ),
         ),
-        Err(fault) => unreachable(fault),
+        Err(fault) => unreachable(&host.spec.libvirt.uri, fault),
     };
     let mut findings = summary.findings();
     findings.push(reachable);
@@ -132,8 +132,12 @@ fn status(
     }
 }
 
-fn unreachable(fault: &Fault) -> (Summary, Finding) {
-    let message = fault.to_string();
+fn unreachable(uri: &str, fault: &Fault) -> (Summary, Finding) {
+    let message = if fault.host_unreachable() {
+        format!("{fault}; see to it that libvirt runs at {uri}, or correct spec.libvirt.uri")
+    } else {
+        fault.to_string()
+    };
     let (reason, status) = match fault {
         Fault::NotFound { .. } | Fault::Refused { .. } | Fault::Unsupported { .. } => {
             (Reason::StoragePoolUnusable, Status::False)

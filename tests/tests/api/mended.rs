@@ -418,7 +418,7 @@ async fn unreachable(cases: Cases) {
             "unreachable",
             "HostReachable",
             "Unknown",
-            &["HostUnreachable", "127.0.0.1:1"],
+            &["HostUnreachable", "127.0.0.1:1", "spec.libvirt.uri"],
         )
         .await;
     objects.create(cluster("a", "unreachable")).await.unwrap();

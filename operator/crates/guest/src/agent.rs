@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Guest, GuestError};
+use crate::{Guest, GuestError, REPLY_LIMIT};
 
 /// A command without arguments.
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ impl Guest {
         .map_err(|error| malformed(format!("the command cannot be written as JSON: {error}")))?;
         let answer = self
             .host
-            .agent(&self.domain, &self.owner, &text, self.reply_limit)
+            .agent(&self.domain, &self.owner, &text, REPLY_LIMIT)
             .await?;
         let mut answer: Value =
             serde_json::from_str(&answer).map_err(|error| malformed(error.to_string()))?;

@@ -38,7 +38,6 @@ pub struct Guest {
     domain: String,
     owner: Owner,
     pause: Arc<dyn Pause>,
-    reply_limit: Duration,
 }
 
 impl Guest {
@@ -54,15 +53,7 @@ impl Guest {
             domain: domain.into(),
             owner,
             pause,
-            reply_limit: REPLY_LIMIT,
         }
-    }
-
-    /// The same guest with another limit on the time that one agent command may take (15 s without this).
-    #[must_use]
-    pub fn with_reply_limit(mut self, limit: Duration) -> Self {
-        self.reply_limit = limit;
-        self
     }
 
     /// The domain's name.

@@ -1,6 +1,6 @@
 //! Timing profiles: how patient a cluster's components are with themselves and with each other.
 //!
-//! `Standard` leaves every period at Kubernetes' own default. `Relaxed` is for hosts that emulate their guests' CPU:
+//! `Standard` leaves everything at Kubernetes' own default. `Relaxed` is for hosts that emulate their guests' CPU:
 //! there the defaults make an idle control plane burn more than a core, and leases are lost only because a renewal
 //! was late. Every difference between the two is a row of [`DIFFERENCES`]; the renderer reads the same rows, so the
 //! table cannot differ from what a cluster gets.
@@ -36,6 +36,8 @@ pub enum Place {
     KubeletFlag,
     /// A field of the probes of the control plane's static pods, as `<probe>.<field>`.
     StaticPodProbe,
+    /// The request for processor time of the static pod of that name.
+    StaticPodCpuRequest,
 }
 
 /// One setting that differs between the profiles.
@@ -53,10 +55,10 @@ pub struct Difference {
     pub reason: &'static str,
 }
 
-const LEASE_REASON: &str =
-    "a late renewal must not cost the lease; a leader that died is replaced after two minutes";
+const LEASE_REASON: &str = "a late renewal must not cost the lease; also a component that restarted waits this long for the lease of its own predecessor";
 const RENEW_REASON: &str = "as long as the lease leaves room for";
 const RETRY_REASON: &str = "fewer writes of an idle cluster; at start, a component that was faster than the API server waits this long";
+const SHARE_REASON: &str = "the kernel shares the processor by these requests: while all start at once, etcd and the API server come first; kube-controller-manager gives up and starts again where the API server is not healthy ten seconds after it has the lease";
 
 /// Every setting in which the two profiles differ.
 pub const DIFFERENCES: &[Difference] = &[
@@ -64,14 +66,14 @@ pub const DIFFERENCES: &[Difference] = &[
         place: Place::ControllerManagerArgument,
         name: "leader-elect-lease-duration",
         standard: "15s",
-        relaxed: "120s",
+        relaxed: "30s",
         reason: LEASE_REASON,
     },
     Difference {
         place: Place::ControllerManagerArgument,
         name: "leader-elect-renew-deadline",
         standard: "10s",
-        relaxed: "80s",
+        relaxed: "25s",
         reason: RENEW_REASON,
     },
     Difference {
@@ -92,14 +94,14 @@ pub const DIFFERENCES: &[Difference] = &[
         place: Place::SchedulerArgument,
         name: "leader-elect-lease-duration",
         standard: "15s",
-        relaxed: "120s",
+        relaxed: "30s",
         reason: LEASE_REASON,
     },
     Difference {
         place: Place::SchedulerArgument,
         name: "leader-elect-renew-deadline",
         standard: "10s",
-        relaxed: "80s",
+        relaxed: "25s",
         reason: RENEW_REASON,
     },
     Difference {
@@ -171,6 +173,20 @@ pub const DIFFERENCES: &[Difference] = &[
         standard: "1",
         relaxed: "30",
         reason: "each probe is a TLS handshake; the kubelet probes at once when a component has started, so that it is Ready no later",
+    },
+    Difference {
+        place: Place::StaticPodCpuRequest,
+        name: "kube-controller-manager",
+        standard: "200m",
+        relaxed: "25m",
+        reason: SHARE_REASON,
+    },
+    Difference {
+        place: Place::StaticPodCpuRequest,
+        name: "kube-scheduler",
+        standard: "100m",
+        relaxed: "25m",
+        reason: SHARE_REASON,
     },
 ];
 

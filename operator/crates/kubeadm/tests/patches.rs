@@ -45,7 +45,7 @@ fn patched(target: Document, patches: Vec<UserPatch>) -> Result<Value, String> {
 #[case::an_argument_is_replaced_where_it_stands(
     ClusterConfiguration, "scheduler: {extraArgs: [{name: leader-elect-renew-deadline, value: 100s}]}",
     "/scheduler/extraArgs", json!([
-        {"name": "leader-elect-lease-duration", "value": "120s"},
+        {"name": "leader-elect-lease-duration", "value": "30s"},
         {"name": "leader-elect-renew-deadline", "value": "100s"},
         {"name": "leader-elect-retry-period", "value": "5s"}]))]
 #[case::an_argument_may_be_given_twice(
