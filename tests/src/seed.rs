@@ -96,7 +96,8 @@ impl Report for Said {
     }
 
     fn end(&mut self, step: &str, outcome: &Outcome) {
-        println!("seed: {step}: {outcome:?}");
+        let (Outcome::Changed(what) | Outcome::Unchanged(what)) = outcome;
+        println!("seed: {step}: {what}");
     }
 }
 

@@ -175,7 +175,7 @@ fn the_relaxed_profile_reaches_the_static_pods() {
     let manager = fs::read_to_string(folder.join("dry-run/kube-controller-manager.yaml")).unwrap();
     for argument in [
         "--allocate-node-cidrs=false",
-        "--leader-elect-lease-duration=30s",
+        "--leader-elect-lease-duration=100s",
     ] {
         assert!(manager.contains(argument), "{manager}");
     }

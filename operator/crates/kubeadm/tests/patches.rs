@@ -45,9 +45,9 @@ fn patched(target: Document, patches: Vec<UserPatch>) -> Result<Value, String> {
 #[case::an_argument_is_replaced_where_it_stands(
     ClusterConfiguration, "scheduler: {extraArgs: [{name: leader-elect-renew-deadline, value: 100s}]}",
     "/scheduler/extraArgs", json!([
-        {"name": "leader-elect-lease-duration", "value": "30s"},
+        {"name": "leader-elect-lease-duration", "value": "100s"},
         {"name": "leader-elect-renew-deadline", "value": "100s"},
-        {"name": "leader-elect-retry-period", "value": "5s"}]))]
+        {"name": "leader-elect-retry-period", "value": "20s"}]))]
 #[case::an_argument_may_be_given_twice(
     ClusterConfiguration, "scheduler: {extraArgs: [{name: a, value: one}, {name: a, value: two}]}",
     "/scheduler/extraArgs/4", json!({"name": "a", "value": "two"}))]

@@ -26,7 +26,7 @@ pub(super) fn has_patches(timing: TimingProfile) -> bool {
     timing.settings(Place::StaticPodProbe).next().is_some()
 }
 
-/// One strategic merge patch per component, none with a profile that changes nothing of them.
+/// One strategic merge patch per component, none with a profile that changes no probe.
 pub(super) fn patches(timing: TimingProfile) -> Result<Vec<GuestFile>, RenderError> {
     if !has_patches(timing) {
         return Ok(Vec::new());
@@ -44,10 +44,6 @@ pub(super) fn patches(timing: TimingProfile) -> Result<Vec<GuestFile>, RenderErr
             let mut container = probes.clone();
             container.retain(|probe, _| has.contains(&probe.as_str()));
             container.insert("name".into(), Value::from(*component));
-            let mut requests = timing.settings(Place::StaticPodCpuRequest);
-            if let Some((_, cpu)) = requests.find(|(name, _)| name == component) {
-                container.insert("resources".into(), json!({"requests": {"cpu": cpu}}));
-            }
             let patch = json!({"spec": {"containers": [container]}});
             let content = document::value_to_yaml("static pod patch", &patch)?;
             Ok(GuestFile::public(
