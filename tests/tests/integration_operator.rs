@@ -16,6 +16,8 @@ mod killed;
 mod leader;
 #[path = "operator/releases.rs"]
 mod releases;
+#[path = "operator/retained.rs"]
+mod retained;
 #[path = "operator/written.rs"]
 mod written;
 
@@ -26,6 +28,7 @@ use seedbed_tests::{SeedOptions, Suite};
 fn main() -> ExitCode {
     let mut cases = releases::cases();
     cases.push(killed::operator_case());
+    cases.extend(retained::cases());
     cases.push(written::identity_case());
     cases.extend(killed::cases());
     cases.push(written::idle_case());

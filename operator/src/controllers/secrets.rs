@@ -1,10 +1,9 @@
 //! A cluster's Secrets, as far as they are its own: one of the same name that somebody else made is left alone.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevCluster;
-use serde_json::json;
 
 use super::{owned, pki};
 use crate::errors::{Error, status_code};
@@ -47,13 +46,20 @@ pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), Error> 
 /// Takes the cluster off its Secrets as their owner, so that they stay when it goes.
 pub async fn disown(client: &Client, cluster: &DevCluster) -> Result<(), Error> {
     let api = api(client, cluster);
-    for metadata in own(client, cluster).await? {
-        let name = metadata.name.unwrap_or_default();
-        let patch =
-            json!({"metadata": {"resourceVersion": metadata.resource_version, "ownerReferences": null}});
-        api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .map_err(|e| Error::api(format!("Secret {name}: remove the owner"), e))?;
+    for name in pki::secret_names(&owned::name(cluster)) {
+        let failed = |e| Error::api(format!("Secret {name}: remove the owner"), e);
+        let Some(mut secret) = api.get_opt(&name).await.map_err(failed)? else {
+            continue;
+        };
+        if is_owned(&secret, cluster) {
+            secret
+                .owner_references_mut()
+                .retain(|owner| Some(&owner.uid) != cluster.metadata.uid.as_ref());
+            // It carries the version that was read: what was changed meanwhile is not written over.
+            api.replace(&name, &PostParams::default(), &secret)
+                .await
+                .map_err(failed)?;
+        }
     }
     Ok(())
 }

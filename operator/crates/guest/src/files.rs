@@ -60,7 +60,8 @@ enum Part {
 }
 
 impl Guest {
-    /// The first `limit` bytes of a file of the guest; `None` where the agent answered that there is no such file.
+    /// The first `limit` bytes of a file of the guest; `None` where the agent answered that there is no such file, or that it went
+    /// away while it was read, as a control group's does.
     pub async fn read_file(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, GuestError> {
         self.read_part(path, limit, Part::Beginning).await
     }
@@ -107,9 +108,13 @@ impl Guest {
         let content = self.read_handle(handle, limit, part).await;
         // A handle that is not closed stays in the agent until it ends: closed after a failed read too.
         let closed = self.command::<Value>("guest-file-close", Handle { handle }).await;
-        let content = content?;
+        let content = match content {
+            Ok(content) => Some(content),
+            Err(GuestError::Host(Fault::Refused { message, .. })) if no_such_device(&message) => None,
+            Err(error) => return Err(error),
+        };
         closed?;
-        Ok(Some(content))
+        Ok(content)
     }
 
     async fn read_handle(&self, handle: i64, limit: usize, part: Part) -> Result<Vec<u8>, GuestError> {
@@ -150,6 +155,11 @@ impl Guest {
         }
         Ok(content)
     }
+}
+
+/// What a file of a control group says that was removed after the file was opened.
+fn no_such_device(message: &str) -> bool {
+    message.ends_with("No such device")
 }
 
 /// The agent has no error class for this; it appends the C library's words.

@@ -285,6 +285,23 @@ async fn systemd_decides_where_the_files_leave_it_open() {
 }
 
 #[tokio::test]
+async fn a_control_group_that_goes_while_it_is_read_is_not_there() {
+    let (guest, host) = guest();
+    let group = "/sys/fs/cgroup/system.slice/seedbed-t1.service/cgroup.events";
+    file(&host, group, "populated 1\n");
+    let gone = Err(agent_error("failed to read file: No such device"));
+    host.state
+        .lock()
+        .unwrap()
+        .answers
+        .insert("guest-file-read".to_owned(), gone);
+    assert_eq!(guest.read_file(group, 10).await, Ok(None));
+    assert_eq!(host.state.lock().unwrap().open_handles(), 0);
+    // The result decides then, and where there is none yet either, the log and systemd.
+    assert_eq!(guest.state("t1", 100).await, Ok(JobState::NotStarted));
+}
+
+#[tokio::test]
 async fn a_silent_agent_is_never_a_job_that_is_not_there() {
     let (guest, host) = guest();
     let silent = Fault::AgentSilent {
