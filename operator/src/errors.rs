@@ -117,8 +117,11 @@ pub fn api_message(error: &kube::Error) -> String {
         };
         return format!("the API server answered {}: {text}", status.code);
     }
-    let mut message = error.to_string();
-    let mut cause = error.source();
+    // What kube says of its own layers ("ServiceError") helps nobody; what the connection said does.
+    let (mut message, mut cause) = match error {
+        kube::Error::Service(inner) => (inner.to_string(), inner.source()),
+        other => (other.to_string(), other.source()),
+    };
     while let Some(inner) = cause {
         let text = inner.to_string();
         if !message.contains(&text) {
@@ -135,6 +138,13 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn a_connection_speaks_for_itself() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = kube::Error::Service(refused.into());
+        assert_eq!(api_message(&error), "connection refused");
+    }
 
     #[test]
     fn a_lost_race_is_a_conflict_and_no_failure() {
