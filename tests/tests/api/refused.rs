@@ -93,7 +93,7 @@ fn clusters() -> Vec<Wrong> {
         (
             "a small disk",
             wrong(json!({"controlPlane": {"machine": {"disk": "2Gi"}}})),
-            &["spec.controlPlane", "disk must be at least"],
+            &["spec.controlPlane", "disk must be at least 8Gi"],
         ),
         (
             "a text for a number",
@@ -283,7 +283,7 @@ fn pools() -> Vec<Wrong> {
         (
             "a worker with a small disk",
             wrong(json!({"machine": {"disk": "1Gi"}})),
-            &["machine.disk must be at least"],
+            &["machine.disk must be at least 8Gi"],
         ),
         (
             "a rollout that cannot begin",
