@@ -53,7 +53,7 @@ pub struct Difference {
 
 const LEASE_REASON: &str = "a late renewal must not cost the lease: its holder ends then, and to start again takes an emulated processor a minute; a leader that died is replaced after as long";
 const RENEW_REASON: &str = "as long as the lease leaves room for";
-const RETRY_REASON: &str = "fewer writes of an idle cluster; and kube-controller-manager, which ends where the API server is not healthy ten seconds after it has the lease, seldom takes it in the seconds before; at start, a component that was faster than the API server waits this long";
+const RETRY_REASON: &str = "fewer writes of an idle cluster; what takes over from a leader that died looks this rarely whether it may";
 
 /// Every setting in which the two profiles differ.
 pub const DIFFERENCES: &[Difference] = &[

@@ -18,6 +18,8 @@ use common::{init, join, scratch};
 use seedbed_kubeadm::{
     GuestFile, TimingProfile,
     config::{KUBEADM_CONFIG, KUBEADM_PATCHES, render_init, render_join},
+    containerd::ContainerdSettings,
+    job::{self, Machine},
     pki::ClusterPki,
 };
 use serde_json::Value;
@@ -180,4 +182,66 @@ fn the_relaxed_profile_reaches_the_static_pods() {
         assert!(manager.contains(argument), "{manager}");
     }
     assert!(!manager.contains("--allocate-node-cidrs=true"), "{manager}");
+}
+
+/// What the passes of the script leave out, taken from its text.
+fn skipped_by_the_passes() -> Vec<Vec<String>> {
+    let machine = Machine {
+        hostname: "demo-cp-0".into(),
+        address: [192, 168, 100, 10].into(),
+        files: vec![],
+        network: vec![],
+        containerd: ContainerdSettings::default(),
+        pre_commands: vec![],
+        post_commands: vec![],
+    };
+    let config = render_init(&init(TimingProfile::Standard)).unwrap();
+    let pki = ClusterPki::generate(1_800_000_000).unwrap();
+    job::init(config, &pki, &machine)
+        .unwrap()
+        .script
+        .lines()
+        .filter_map(|line| line.split_once("--skip-phases '")?.1.strip_suffix('\''))
+        .map(|list| list.split(',').map(str::to_owned).collect())
+        .collect()
+}
+
+#[test]
+fn every_phase_of_init_is_run_by_one_pass() {
+    let Some(kubeadm) = kubeadm() else { return };
+    let help = run(&kubeadm, &scratch("phases"), &["init", "--help"]);
+    let mut parent = "";
+    let mut phases = Vec::new();
+    for line in help.split("```").nth(1).unwrap().lines() {
+        let Some(name) = line.split_whitespace().next() else {
+            continue;
+        };
+        if name.starts_with('/') {
+            phases.push((parent.to_owned(), format!("{parent}{name}")));
+        } else {
+            parent = name;
+            phases.push((String::new(), name.to_owned()));
+        }
+    }
+    let passes = skipped_by_the_passes();
+    assert_eq!(passes.len(), 3);
+    for (parent, phase) in &phases {
+        // A phase with parts of which each is named runs nothing of its own.
+        let named = |name: &str| passes.iter().flatten().any(|skipped| skipped == name);
+        if phases.iter().any(|(of, part)| of == phase && named(part)) {
+            continue;
+        }
+        let runs = passes
+            .iter()
+            .filter(|skipped| !skipped.iter().any(|name| name == phase || name == parent))
+            .count();
+        let expected = usize::from(phase != "show-join-command");
+        assert_eq!(runs, expected, "{phase}");
+    }
+    for name in passes.iter().flatten() {
+        assert!(
+            phases.iter().any(|(_, phase)| phase == name),
+            "kubeadm has no phase {name}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod common;
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -18,14 +19,15 @@ use std::{
 use common::{init, join, network, scratch};
 use seedbed_kubeadm::{
     TimingProfile,
-    config::{SECRET_FOLDER, render_init, render_join},
+    config::{Endpoint, SECRET_FOLDER, render_init, render_join},
     containerd::{ContainerdSettings, TrustedCa},
     job::{self, JobFiles, Machine, Phase},
     pki::ClusterPki,
 };
 
 /// Notes each call. `kubeadm` also notes whether the authorities are in their place, leaves what it would leave, and
-/// fails when a test says so; as the real one, a reset empties the folder of the authorities.
+/// fails when a test says so; as the real one, a reset empties the folder of the authorities. `kubectl` finds the API
+/// server unready once, when a test says so.
 const STAND_IN: &str = r#"#!/usr/bin/env bash
 name=$(basename "$0")
 echo "$name $1 ${2:-}" >> "$ROOT/calls"
@@ -39,6 +41,10 @@ if [ "$name" = kubeadm ]; then
     reset) rm -rf "$ROOT/etc/kubernetes/pki" "$ROOT/var/lib/kubelet" ;;
   esac
 fi
+if [ "$name" = kubectl ] && [ -e "$ROOT/unready" ]; then
+  rm "$ROOT/unready"
+  exit 1
+fi
 exit 0
 "#;
 
@@ -48,7 +54,7 @@ impl Guest {
     fn new(name: &str, hostname: &str) -> Self {
         let root = scratch(name);
         fs::create_dir_all(root.join("bin")).unwrap();
-        for command in ["kubeadm", "systemctl", "ip", "update-ca-certificates"] {
+        for command in ["kubeadm", "kubectl", "systemctl", "ip", "update-ca-certificates"] {
             let path = root.join("bin").join(command);
             fs::write(&path, STAND_IN).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -115,9 +121,25 @@ fn machine(hostname: &str) -> Machine {
     }
 }
 
-fn init_job(machine: &Machine) -> JobFiles {
+/// The job of a control plane whose API server listens on a port of the test's own.
+struct InitJob {
+    job: JobFiles,
+    _api_server: TcpListener,
+}
+
+fn init_job(machine: &Machine) -> InitJob {
+    let api_server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = api_server.local_addr().unwrap();
+    let mut config = render_init(&init(TimingProfile::Relaxed)).unwrap();
+    config.endpoint = Endpoint {
+        host: address.ip().to_string(),
+        port: address.port(),
+    };
     let pki = ClusterPki::generate(1_800_000_000).unwrap();
-    job::init(render_init(&init(TimingProfile::Relaxed)).unwrap(), &pki, machine).unwrap()
+    InitJob {
+        job: job::init(config, &pki, machine).unwrap(),
+        _api_server: api_server,
+    }
 }
 
 fn join_job(machine: &Machine) -> JobFiles {
@@ -137,14 +159,22 @@ fn assert_done(output: &Output) {
 /// Every script waits for containerd first: a guest's agent answers earlier in its boot.
 const CONTAINERD: &str = "systemctl start containerd.service";
 
+/// How a control plane is made.
+const INIT: [&str; 7] = [
+    "kubeadm init --config",
+    "ca.key is there",
+    "kubectl get --raw=/readyz",
+    "kubeadm init --config",
+    "ca.key is there",
+    "kubeadm init --config",
+    "ca.key is there",
+];
+
 #[test]
 fn a_control_plane_gets_its_authorities_and_leaves_no_secret() {
     let guest = Guest::new("script-init", "demo-cp-0");
-    assert_done(&guest.run(&init_job(&machine("demo-cp-0"))));
-    assert_eq!(
-        guest.calls(),
-        [CONTAINERD, "kubeadm init --skip-token-print", "ca.key is there"]
-    );
+    assert_done(&guest.run(&init_job(&machine("demo-cp-0")).job));
+    assert_eq!(guest.calls(), [&[CONTAINERD][..], &INIT].concat());
     assert!(guest.has("/etc/kubernetes/pki/etcd/ca.key") && guest.has("/etc/kubernetes/pki/sa.pub"));
     assert!(!guest.has(SECRET_FOLDER));
 }
@@ -155,9 +185,9 @@ fn what_has_succeeded_is_not_done_again() {
     let mut machine = machine("demo-cp-0");
     machine.network = network().files([192, 168, 100, 10].into()).unwrap();
     let job = init_job(&machine);
-    assert_done(&guest.run(&job));
+    assert_done(&guest.run(&job.job));
     guest.calls();
-    assert_done(&guest.run(&job));
+    assert_done(&guest.run(&job.job));
     assert_eq!(
         guest.calls(),
         [
@@ -173,7 +203,7 @@ fn an_unfinished_attempt_is_reset_first_and_the_authorities_are_there_again() {
     let guest = Guest::new("script-retry", "demo-cp-0");
     guest.write("/fail", b"");
     let job = init_job(&machine("demo-cp-0"));
-    let output = guest.run(&job);
+    let output = guest.run(&job.job);
     assert!(!output.status.success());
     assert_eq!(
         Phase::last_in(&String::from_utf8_lossy(&output.stdout)),
@@ -182,15 +212,21 @@ fn an_unfinished_attempt_is_reset_first_and_the_authorities_are_there_again() {
     assert!(!guest.has(SECRET_FOLDER), "secrets of a failed attempt are left");
     guest.calls();
     fs::remove_file(guest.path("/fail")).unwrap();
-    assert_done(&guest.run(&job));
+    assert_done(&guest.run(&job.job));
     assert_eq!(
         guest.calls(),
-        [
-            CONTAINERD,
-            "kubeadm reset --force",
-            "kubeadm init --skip-token-print",
-            "ca.key is there"
-        ]
+        [&[CONTAINERD, "kubeadm reset --force"][..], &INIT].concat()
+    );
+}
+
+#[test]
+fn the_rest_of_the_control_plane_waits_for_the_api_server() {
+    let guest = Guest::new("script-unready", "demo-cp-0");
+    guest.write("/unready", b"");
+    assert_done(&guest.run(&init_job(&machine("demo-cp-0")).job));
+    assert_eq!(
+        guest.calls(),
+        [&[CONTAINERD][..], &INIT[..3], &INIT[2..]].concat()
     );
 }
 
@@ -256,7 +292,7 @@ fn shellcheck_has_nothing_to_say() {
         pem: common::CA.into(),
     }];
     machine.network = network().files([192, 168, 100, 10].into()).unwrap();
-    for (name, job) in [("init", init_job(&machine)), ("join", join_job(&machine))] {
+    for (name, job) in [("init", init_job(&machine).job), ("join", join_job(&machine))] {
         let path: &Path = &scratch("shellcheck").join(name);
         fs::write(path, &job.script).unwrap();
         match Command::new("shellcheck")

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, KUBEADM_PATCHES, NodeInput, Rendered,
+    ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, KUBEADM_PATCHES, NodeInput, RenderedInit,
     documents::{complete, patched},
     static_pods,
 };
@@ -21,13 +21,27 @@ const TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 
 /// Renders what the first control plane needs: the configuration, and the patches for static pods where the timing
 /// profile has some.
-pub fn render_init(input: &InitInput) -> Result<Rendered, ConfigError> {
+pub fn render_init(input: &InitInput) -> Result<RenderedInit, ConfigError> {
     let token = Some((&input.bootstrap_token, input.token_ttl_seconds));
     let documents = documents(&input.cluster, &input.node, token, input.timing, &input.patches)?;
     let text = document::documents_to_yaml(documents.iter().map(|(kind, value)| (kind.kind(), value)))?;
     let mut files = vec![GuestFile::secret(KUBEADM_CONFIG, text)];
     files.extend(static_pods::patches(input.timing)?);
-    Ok(Rendered { files })
+    Ok(RenderedInit {
+        files,
+        skipped_phases: skipped_phases(&documents),
+        endpoint: input.cluster.endpoint.clone(),
+    })
+}
+
+fn skipped_phases(documents: &[(Document, Value)]) -> Vec<String> {
+    documents
+        .iter()
+        .filter(|(kind, _)| *kind == Document::InitConfiguration)
+        .filter_map(|(_, document)| document.get("skipPhases")?.as_array())
+        .flatten()
+        .filter_map(|phase| phase.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// The documents with the cluster's patches.

@@ -55,7 +55,18 @@ pub enum ConfigError {
     Render(#[from] RenderError),
 }
 
-/// The files that kubeadm wants for one machine. Its `Debug` form shows no content.
+/// What `kubeadm init` wants, and what has to be known to run it. Its `Debug` form shows no file's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderedInit {
+    /// The files, in no particular order.
+    pub files: Vec<GuestFile>,
+    /// The phases that its document skips. A list on kubeadm's command line takes the place of that one.
+    pub skipped_phases: Vec<String>,
+    /// Where the API server will answer.
+    pub endpoint: Endpoint,
+}
+
+/// The files that kubeadm wants to join a machine. Its `Debug` form shows no content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// The files, in no particular order.

@@ -9,12 +9,13 @@
 //! `bash` and waits for nothing that the next step does not need: cloud-init as a whole only where the user's own
 //! commands may rely on it.
 
+mod passes;
 mod script;
 
 use std::{fmt, net::IpAddr};
 
 use crate::{
-    config::Rendered,
+    config::{KUBEADM_CONFIG, Rendered, RenderedInit},
     containerd::{ContainerdError, ContainerdSettings},
     file::GuestFile,
     pki::ClusterPki,
@@ -145,22 +146,19 @@ impl fmt::Debug for JobFiles {
 }
 
 /// The job that makes the cluster on its first control plane.
-pub fn init(config: Rendered, pki: &ClusterPki, machine: &Machine) -> Result<JobFiles, ContainerdError> {
-    job(
-        config,
-        pki.files(STAGED_PKI),
-        "kubeadm init --skip-token-print",
-        machine,
-    )
+pub fn init(config: RenderedInit, pki: &ClusterPki, machine: &Machine) -> Result<JobFiles, ContainerdError> {
+    let kubeadm = passes::commands(&config);
+    job(config.files, pki.files(STAGED_PKI), &kubeadm, machine)
 }
 
 /// The job that makes a machine a worker of its cluster.
 pub fn join(config: Rendered, machine: &Machine) -> Result<JobFiles, ContainerdError> {
-    job(config, Vec::new(), "kubeadm join", machine)
+    let kubeadm = format!("  kubeadm join --config {KUBEADM_CONFIG}\n");
+    job(config.files, Vec::new(), &kubeadm, machine)
 }
 
 fn job(
-    config: Rendered,
+    config: Vec<GuestFile>,
     pki: Vec<GuestFile>,
     kubeadm: &str,
     machine: &Machine,
@@ -169,7 +167,7 @@ fn job(
     let mut files = machine.files.clone();
     files.extend(machine.containerd.files()?);
     files.extend_from_slice(&machine.network);
-    files.extend(config.files);
+    files.extend(config);
     let has_pki = !pki.is_empty();
     files.extend(pki);
     Ok(JobFiles {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{DONE_FOLDER, DONE_MARKER, Machine, PHASE_PREFIX, Phase, STAGED_PKI};
 use crate::{
     cni,
-    config::{CRI_SOCKET, KUBEADM_CONFIG, SECRET_FOLDER},
+    config::{CRI_SOCKET, SECRET_FOLDER},
     pki::PKI_FOLDER,
 };
 
@@ -127,8 +127,7 @@ fn run_kubeadm(script: &mut String, kubeadm: &str, has_pki: bool) {
     rm -rf -- /var/lib/etcd
   fi
 {place_pki}  echo '{PHASE_PREFIX}{}'
-  {kubeadm} --config {KUBEADM_CONFIG}
-  mkdir -p {DONE_FOLDER}
+{kubeadm}  mkdir -p {DONE_FOLDER}
   touch {DONE_MARKER}
 fi
 ",
@@ -137,6 +136,6 @@ fi
 }
 
 /// A text as one word of the shell.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
