@@ -9,6 +9,7 @@ pub mod child;
 pub mod client;
 pub mod context;
 pub mod controllers;
+mod deletion;
 pub mod errors;
 pub mod events;
 pub mod health;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
 use super::{ChildError, ChildKey};
-use crate::errors::status_code;
+use crate::deletion;
 use crate::names::FIELD_MANAGER;
 
 /// Annotation of a node that lists, with commas between them, the keys of the labels that the operator set: a key that is
@@ -58,21 +58,10 @@ pub(super) async fn delete(
     name: &str,
     uid: &str,
 ) -> Result<(), ChildError> {
-    let only_this_one = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match Api::<Node>::all(client.clone())
-        .delete(name, &only_this_one)
+    let nodes = Api::<Node>::all(client.clone());
+    deletion::delete(&nodes, name, Some(uid.to_owned()))
         .await
-    {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(status_code(&error), Some(404 | 409)) => Ok(()),
-        Err(error) => Err(ChildError::of(cluster, format!("delete node {name}"), &error)),
-    }
+        .map_err(|error| ChildError::of(cluster, format!("delete node {name}"), &error))
 }
 
 /// Reads the node, and writes what `change` finds missing, to this node alone: another one that took the name meanwhile is

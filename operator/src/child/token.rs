@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use seedbed_kubeadm::token::BootstrapToken;
 
 use super::{ChildError, ChildKey};
-use crate::errors::status_code;
+use crate::deletion;
 use crate::names::FIELD_MANAGER;
 
 /// Namespace that bootstrap tokens are looked for in.
@@ -34,15 +34,9 @@ pub(super) async fn ensure(
 
 pub(super) async fn delete(client: &Client, cluster: &ChildKey, id: &str) -> Result<(), ChildError> {
     let api = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
-    match api.delete(&name(id), &DeleteParams::default()).await {
-        Ok(_) => Ok(()),
-        Err(error) if status_code(&error) == Some(404) => Ok(()),
-        Err(error) => Err(ChildError::of(
-            cluster,
-            format!("delete bootstrap token {id}"),
-            &error,
-        )),
-    }
+    deletion::delete(&api, &name(id), None)
+        .await
+        .map_err(|error| ChildError::of(cluster, format!("delete bootstrap token {id}"), &error))
 }
 
 fn name(id: &str) -> String {

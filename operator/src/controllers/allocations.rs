@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevCluster;
-use seedbed_planner::allocation::{self, Allocations};
+use seedbed_hypervisor::Reservation;
+use seedbed_planner::allocation::{self, Allocations, MachineAllocation};
 use seedbed_planner::names::HOST_LABEL;
 
 use super::owned;
@@ -125,6 +126,15 @@ pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), Allocat
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(AllocationsError::Api { name, source }),
+    }
+}
+
+/// What the network keeps for the machine of that name.
+pub fn reservation(name: &str, machine: &MachineAllocation) -> Reservation {
+    Reservation {
+        mac: machine.mac.clone(),
+        ip: machine.ip,
+        hostname: name.to_owned(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! A cluster's Secrets, as far as they are its own: one of the same name that somebody else made is left alone.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevCluster;
 
 use super::{owned, pki};
+use crate::deletion;
 use crate::errors::{Error, status_code};
 
 /// Metadata of the cluster's own Secrets that are there.
@@ -27,18 +28,9 @@ pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), Error> 
     let api = api(client, cluster);
     for metadata in own(client, cluster).await? {
         let name = metadata.name.unwrap_or_default();
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: metadata.uid,
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&name, &params).await {
-            Ok(_) => {}
-            Err(error) if status_code(&error) == Some(404) => {}
-            Err(error) => return Err(Error::api(format!("Secret {name}: delete"), error)),
-        }
+        deletion::delete(&api, &name, metadata.uid)
+            .await
+            .map_err(|error| Error::api(format!("Secret {name}: delete"), error))?;
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ impl Made {
                 bridge: "sb-guest-test".to_owned(),
                 cidr: "10.203.18.0/24".parse().unwrap(),
                 dns_domain: "guest.seedbed.test".to_owned(),
+                reservations: vec![],
                 owner: owner.clone(),
             },
             domain: DomainSpec {

@@ -162,6 +162,8 @@ pub struct NetworkSpec {
     pub cidr: Ipv4Net,
     /// Its DNS zone, answered on the host's address for this network.
     pub dns_domain: String,
+    /// Addresses that it reserves from the start. It can be given more later, and what it has is not compared with these.
+    pub reservations: Vec<Reservation>,
     /// Whose it is.
     pub owner: Owner,
 }

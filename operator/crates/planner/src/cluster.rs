@@ -135,6 +135,17 @@ pub fn advance(seen: &Seen) -> Decision {
     if !seen.allocated {
         return Decision::Do(Effect::Allocate);
     }
+    // The machine first: while the network is made it is allotted an address, which the network then has from the start.
+    let control_plane = match &seen.control_plane {
+        None if seen.initialized => {
+            return Decision::Stalled(
+                Reason::NotInitialized,
+                "the control plane's DevMachine is gone and with it the cluster's data: delete the DevCluster and create it again".to_owned(),
+            );
+        }
+        None => return Decision::Do(Effect::CreateControlPlane),
+        Some(machine) => machine,
+    };
     if !seen.pki {
         return Decision::Do(Effect::CreatePki);
     }
@@ -151,18 +162,13 @@ pub fn advance(seen: &Seen) -> Decision {
         Observed::Known(NetworkState::Missing) => return Decision::Do(Effect::EnsureNetwork),
         Observed::Known(NetworkState::Active) => {}
     }
-    match &seen.control_plane {
-        None if seen.initialized => Decision::Stalled(
-            Reason::NotInitialized,
-            "the control plane's DevMachine is gone and with it the cluster's data: delete the DevCluster and create it again".to_owned(),
-        ),
-        None => Decision::Do(Effect::CreateControlPlane),
-        Some(machine) if !machine.up_to_date && !seen.initialized && !machine.deleting => {
-            Decision::Do(Effect::ReplaceControlPlane)
-        }
-        Some(_) if seen.endpoint_known && !seen.kubeconfig => Decision::Do(Effect::WriteKubeconfig),
-        Some(_) => Decision::Settled,
+    if !control_plane.up_to_date && !seen.initialized && !control_plane.deleting {
+        return Decision::Do(Effect::ReplaceControlPlane);
     }
+    if seen.endpoint_known && !seen.kubeconfig {
+        return Decision::Do(Effect::WriteKubeconfig);
+    }
+    Decision::Settled
 }
 
 /// Everything that was seen of a cluster that should go.
@@ -209,4 +215,78 @@ pub fn leave(seen: &Leaving) -> Decision {
         return Decision::Do(Effect::DeleteSecrets);
     }
     Decision::Do(Effect::RemoveFinalizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_cluster() -> Seen {
+        Seen {
+            paused: false,
+            spec: Ok(()),
+            host: Observed::Known(()),
+            allocated: false,
+            pki: false,
+            network: Observed::Known(NetworkState::Missing),
+            kubeconfig: false,
+            initialized: false,
+            control_plane: None,
+            endpoint_known: false,
+        }
+    }
+
+    /// The cluster after the effect, where its machine is allotted an address as soon as it is there.
+    fn after(mut seen: Seen, effect: Effect) -> Seen {
+        match effect {
+            Effect::Allocate => seen.allocated = true,
+            Effect::CreateControlPlane => {
+                seen.control_plane = Some(ControlPlaneMachine {
+                    up_to_date: true,
+                    deleting: false,
+                });
+                seen.endpoint_known = true;
+            }
+            Effect::CreatePki => seen.pki = true,
+            Effect::EnsureNetwork => seen.network = Observed::Known(NetworkState::Active),
+            Effect::WriteKubeconfig => seen.kubeconfig = true,
+            other => panic!("{other:?} of a new cluster"),
+        }
+        seen
+    }
+
+    #[test]
+    fn the_machine_is_there_before_the_network_and_the_authorities_before_a_machine_can_start() {
+        let mut seen = new_cluster();
+        let mut effects = Vec::new();
+        while let Decision::Do(effect) = advance(&seen) {
+            effects.push(effect);
+            seen = after(seen, effect);
+        }
+        assert_eq!(advance(&seen), Decision::Settled);
+        assert_eq!(
+            effects,
+            [
+                Effect::Allocate,
+                Effect::CreateControlPlane,
+                Effect::CreatePki,
+                Effect::EnsureNetwork,
+                Effect::WriteKubeconfig
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lost_control_plane_is_not_made_anew() {
+        let seen = Seen {
+            initialized: true,
+            allocated: true,
+            pki: true,
+            ..new_cluster()
+        };
+        assert!(matches!(
+            advance(&seen),
+            Decision::Stalled(Reason::NotInitialized, _)
+        ));
+    }
 }

@@ -13,6 +13,17 @@ use crate::Observed;
 /// How often kubeadm is tried on one machine.
 pub const MAX_ATTEMPTS: i32 = 3;
 
+/// How far a cluster's network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The range that addresses are taken from is not chosen yet.
+    NoRange,
+    /// There is a range; the network is not up.
+    Down,
+    /// It is up.
+    Up,
+}
+
 /// A domain as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain {
@@ -90,8 +101,8 @@ pub struct Seen {
     pub capacity: Observed<Result<(), String>>,
     /// Whether the release's files are complete on the host; if not, why.
     pub release: Observed<Result<(), String>>,
-    /// Whether the cluster's network is up.
-    pub network_ready: bool,
+    /// How far its cluster's network is.
+    pub network: Network,
     /// Its address, once allotted.
     pub address: Option<Ipv4Addr>,
     /// Whether the network reserves the address for it.
@@ -272,18 +283,25 @@ pub fn advance(seen: &Seen) -> Decision {
 
 /// Towards a running guest.
 fn provision(seen: &Seen) -> Decision {
-    if !seen.network_ready {
-        return wait(
+    let waiting = |what: &str| {
+        wait(
             Reason::Provisioning,
-            "waiting for the cluster's network",
+            format!("waiting for the cluster's {what}"),
             Urgency::Soon,
-        );
+        )
+    };
+    if seen.network == Network::NoRange {
+        return waiting("node range");
     }
     if let Err(numbers) = known!(seen.capacity, Reason::HostUnreachable) {
         return wait(Reason::InsufficientCapacity, numbers.clone(), Urgency::Later);
     }
+    // Before there is a network: it is made with the addresses that are known by then.
     if seen.address.is_none() {
         return Decision::Do(Effect::Allocate);
+    }
+    if seen.network != Network::Up {
+        return waiting("network");
     }
     if !*known!(seen.reserved, Reason::HostUnreachable) {
         return Decision::Do(Effect::ReserveAddress);

@@ -6,7 +6,7 @@ fn fresh(role: MachineRole) -> Seen {
         paused: false,
         capacity: Observed::Known(Ok(())),
         release: Observed::Known(Ok(())),
-        network_ready: true,
+        network: Network::Up,
         address: None,
         reserved: Observed::Known(false),
         root_volume: Observed::Known(false),
@@ -102,6 +102,19 @@ fn a_machine_is_made_in_this_order_and_each_thing_once() {
     ];
     assert_eq!(run(&mut seen), expected);
     assert_eq!(advance(&seen), Decision::Settled);
+}
+
+#[test]
+fn an_address_is_allotted_before_there_is_a_network_and_nothing_else_is_made() {
+    let mut seen = fresh(MachineRole::Worker);
+    seen.network = Network::NoRange;
+    assert_eq!(run(&mut seen), []);
+    seen.network = Network::Down;
+    assert_eq!(run(&mut seen), [Effect::Allocate]);
+    // The network was made with it.
+    seen.network = Network::Up;
+    seen.reserved = Observed::Known(true);
+    assert_eq!(run(&mut seen)[0], Effect::CreateCidata);
 }
 
 #[test]

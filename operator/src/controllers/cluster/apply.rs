@@ -120,6 +120,12 @@ async fn ensure_network(subject: &Subject) -> Result<(), Error> {
             &owned::namespace(&subject.cluster),
             &owned::name(&subject.cluster),
         ),
+        reservations: stored
+            .allocations
+            .machines
+            .iter()
+            .map(|(name, machine)| allocations::reservation(name, machine))
+            .collect(),
         owner: subject.owner(),
     };
     Ok(hypervisor.ensure_network(&spec).await?)

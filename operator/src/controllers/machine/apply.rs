@@ -5,9 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineRole, quantity};
 use seedbed_guest::{GuestFile, Job};
-use seedbed_hypervisor::{
-    Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Reservation, VolumeFormat, VolumeSpec,
-};
+use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, VolumeFormat, VolumeSpec};
 use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::machine::Effect;
@@ -54,17 +52,8 @@ pub async fn apply(
     match effect {
         Effect::Allocate => allocate(subject, world).await?,
         Effect::ReserveAddress => {
-            let ip = allocated(subject)?.ip;
-            host.reserve_address(
-                &network,
-                owner,
-                &Reservation {
-                    mac: allocated(subject)?.mac.clone(),
-                    ip,
-                    hostname: subject.name(),
-                },
-            )
-            .await?;
+            let wanted = allocations::reservation(&subject.name(), allocated(subject)?);
+            host.reserve_address(&network, owner, &wanted).await?;
         }
         Effect::CreateRootVolume => host.create_volume(&root_volume(subject, root)?).await?,
         Effect::CreateCidata => {

@@ -7,7 +7,6 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevMachine;
@@ -22,6 +21,7 @@ use super::failure::Failure;
 use super::world::World;
 use super::{allocations, finalizer, owned, profile, transitions};
 use crate::context::jittered;
+use crate::deletion;
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::describe;
@@ -180,16 +180,7 @@ pub fn is_ready(machine: &DevMachine) -> bool {
 /// Asks for the machine's deletion: of this one, and not of another of its name. Gone already is no error.
 pub async fn delete(client: &Client, machine: &DevMachine) -> Result<(), Error> {
     let api = Api::<DevMachine>::namespaced(client.clone(), &owned::namespace(machine));
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: machine.uid(),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(&machine.name_any(), &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(Error::api(format!("{}: delete", describe(machine)), error)),
-    }
+    deletion::delete(&api, &machine.name_any(), machine.uid())
+        .await
+        .map_err(|error| Error::api(format!("{}: delete", describe(machine)), error))
 }

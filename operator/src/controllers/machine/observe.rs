@@ -11,7 +11,9 @@ use seedbed_crds::{
 use seedbed_guest::{Guest, GuestError, JobState};
 use seedbed_hypervisor::{DomainFacts, Hypervisor, Owner, PowerState};
 use seedbed_planner::capacity::{self, Demand, Limits};
-use seedbed_planner::machine::{Attempt, Domain, Drain, Job, Leaving, Node as NodeView, Power, Seen};
+use seedbed_planner::machine::{
+    Attempt, Domain, Drain, Job, Leaving, Network, Node as NodeView, Power, Seen,
+};
 use seedbed_planner::{Observed, names};
 
 use crate::child::{ChildApi, NodeShape};
@@ -214,7 +216,11 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         paused: subject.cluster.spec.paused,
         capacity: Observed::Unknown(not_looked()),
         release: Observed::Unknown(not_looked()),
-        network_ready: false,
+        network: if subject.stored.is_some() {
+            Network::Down
+        } else {
+            Network::NoRange
+        },
         address: subject.allocation().map(|a| a.ip),
         reserved: Observed::Unknown(not_looked()),
         root_volume: Observed::Unknown(not_looked()),
@@ -244,15 +250,17 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     let network = names::network(&subject.owner.namespace, &subject.owner.cluster);
     let mac = subject.allocation().map(|a| a.mac.clone());
     let found = subject.hypervisor.network(&network).await;
-    seen.network_ready = subject.stored.is_some()
-        && found.as_ref().is_ok_and(|n| {
-            n.as_ref().is_some_and(|n| {
-                n.active
-                    && n.owner
-                        .as_ref()
-                        .is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
-            })
-        });
+    let is_up = found.as_ref().is_ok_and(|n| {
+        n.as_ref().is_some_and(|n| {
+            n.active
+                && n.owner
+                    .as_ref()
+                    .is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
+        })
+    });
+    if seen.network == Network::Down && is_up {
+        seen.network = Network::Up;
+    }
     seen.reserved = Observed::from(found)
         .map(|n| n.is_some_and(|n| n.reservations.iter().any(|r| Some(&r.mac) == mac.as_ref())));
     seen.capacity = room(subject, world).await;

@@ -32,6 +32,7 @@ fn spec(fixture: &Fixture) -> NetworkSpec {
         bridge: fixture.bridge.clone(),
         cidr: fixture.cidr,
         dns_domain: format!("{}.seedbed.test", fixture.prefix),
+        reservations: vec![reservation(fixture, 9)],
         owner: fixture.owner(0),
     }
 }
@@ -62,7 +63,7 @@ async fn made_once(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), Failu
                 && facts.owner.as_ref() == Some(&spec.owner)
                 && facts.bridge.as_ref() == Some(&spec.bridge)
                 && facts.cidr == Some(spec.cidr)
-                && facts.reservations.is_empty()
+                && facts.reservations == spec.reservations
         }),
         || format!("the network is {facts:?}, made as {spec:?}"),
     )?;
@@ -112,14 +113,14 @@ async fn reserved_once(host: &dyn Hypervisor, fixture: &Fixture) -> Result<(), F
     equal(
         "reservations",
         &reserved().await?,
-        &Some(vec![first.clone(), second.clone()]),
+        &Some([&spec.reservations[..], &[first.clone(), second.clone()]].concat()),
     )?;
     host.release_address(&spec.name, &spec.owner, &first.mac).await?;
     host.release_address(&spec.name, &spec.owner, &first.mac).await?;
     equal(
         "reservations after a release",
         &reserved().await?,
-        &Some(vec![second]),
+        &Some([&spec.reservations[..], &[second]].concat()),
     )?;
     host.delete_network(&spec.name, &spec.owner).await?;
     host.release_address(&spec.name, &spec.owner, &first.mac).await?;

@@ -27,6 +27,14 @@ const GATEWAY_NAME: &str = "host";
 /// dnsmasq without DHCP, and stops and starts it for the first machine's reservation, which holds up the host for two seconds.
 pub(crate) fn render_network(spec: &NetworkSpec) -> Result<String, XmlError> {
     let gateway = gateway(spec.cidr);
+    let of_the_host = Element::new("host")
+        .attribute("name", GATEWAY_NAME)
+        .attribute("ip", gateway);
+    let dhcp = spec
+        .reservations
+        .iter()
+        .map(reservation_element)
+        .fold(Element::new("dhcp").child(of_the_host), Element::child);
     Element::new("network")
         .child(Element::new("name").text(&spec.name))
         .child(metadata(&spec.owner, None))
@@ -46,13 +54,7 @@ pub(crate) fn render_network(spec: &NetworkSpec) -> Result<String, XmlError> {
             Element::new("ip")
                 .attribute("address", gateway)
                 .attribute("prefix", spec.cidr.prefix_len())
-                .child(
-                    Element::new("dhcp").child(
-                        Element::new("host")
-                            .attribute("name", GATEWAY_NAME)
-                            .attribute("ip", gateway),
-                    ),
-                ),
+                .child(dhcp),
         )
         .render()
 }
@@ -64,11 +66,14 @@ pub(crate) fn gateway(cidr: Ipv4Net) -> Ipv4Addr {
 
 /// The XML of one reservation.
 pub(crate) fn render_reservation(reservation: &Reservation) -> Result<String, XmlError> {
+    reservation_element(reservation).render()
+}
+
+fn reservation_element(reservation: &Reservation) -> Element {
     Element::new("host")
         .attribute("mac", &reservation.mac)
         .attribute("name", &reservation.hostname)
         .attribute("ip", reservation.ip)
-        .render()
 }
 
 /// Reads the XML of a network, ours or not.
@@ -120,6 +125,11 @@ mod tests {
             bridge: "sb-1".to_owned(),
             cidr: "10.64.3.0/24".parse().unwrap(),
             dns_domain: "demo.default.seedbed.test".to_owned(),
+            reservations: vec![Reservation {
+                mac: "52:54:00:00:00:0a".to_owned(),
+                ip: "10.64.3.10".parse().unwrap(),
+                hostname: "demo-cp-0".to_owned(),
+            }],
             owner: Owner {
                 namespace: "default".to_owned(),
                 cluster: "demo".to_owned(),
@@ -145,7 +155,7 @@ mod tests {
                 owner: Some(spec().owner),
                 bridge: Some("sb-1".to_owned()),
                 cidr: Some(spec().cidr),
-                reservations: Vec::new(),
+                reservations: spec().reservations,
             }
         );
     }
