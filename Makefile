@@ -18,6 +18,7 @@ help: ## Show this list
 .PHONY: cli
 cli:
 	@command -v cc >/dev/null || hack/install
+	@[ -x $(SEEDBED) ] || echo '    0 s  build          … kubectl-seedbed itself, which takes a minute the first time'
 	@cargo build --quiet --release --locked --package seedbed-cli
 
 .PHONY: up

@@ -29,7 +29,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::CreatePki => pki::create(&context.client, cluster, context.clock.now().as_second())
             .await
             .map_err(|e| Error::step("keys", e)),
-        Effect::EnsureNetwork => ensure_network(subject).await,
+        Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {
             let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
@@ -108,8 +108,15 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         .map_err(|e| Error::step("allocation", e))
 }
 
-async fn ensure_network(subject: &Subject) -> Result<(), Error> {
-    let (Some((_, hypervisor)), Some(stored)) = (&subject.host, &subject.stored) else {
+async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some((_, hypervisor)) = &subject.host else {
+        return Ok(());
+    };
+    // Read anew: machines may have been allotted their addresses since the look.
+    let stored = allocations::load(&world.context.client, &subject.cluster)
+        .await
+        .map_err(|e| Error::step("allocation", e))?;
+    let Some(stored) = stored else {
         return Ok(());
     };
     let spec = NetworkSpec {
