@@ -26,8 +26,8 @@ use seedbed_kubeadm::{
 };
 
 /// Notes each call. `kubeadm` also notes whether the authorities are in their place, leaves what it would leave, and
-/// fails when a test says so; as the real one, a reset empties the folder of the authorities. `kubectl` finds the API
-/// server unready once, when a test says so.
+/// fails when a test says so; as the real one, a reset empties the folder of the authorities. Where a test says that
+/// the API server is busy or not ready, the first command that needs it fails.
 const STAND_IN: &str = r#"#!/usr/bin/env bash
 name=$(basename "$0")
 echo "$name $1 ${2:-}" >> "$ROOT/calls"
@@ -37,7 +37,11 @@ if [ "$name" = kubeadm ]; then
     init | join)
       [ -e "$ROOT/etc/kubernetes/pki/ca.key" ] && echo 'ca.key is there' >> "$ROOT/calls"
       mkdir -p "$ROOT/var/lib/kubelet" && touch "$ROOT/var/lib/kubelet/config.yaml"
-      [ -e "$ROOT/fail" ] && exit 1 ;;
+      [ -e "$ROOT/fail" ] && exit 1
+      if [ -e "$ROOT/busy" ] && [[ $* = *preflight* ]]; then
+        rm "$ROOT/busy"
+        exit 1
+      fi ;;
     reset) rm -rf "$ROOT/etc/kubernetes/pki" "$ROOT/var/lib/kubelet" ;;
   esac
 fi
@@ -216,6 +220,17 @@ fn an_unfinished_attempt_is_reset_first_and_the_authorities_are_there_again() {
     assert_eq!(
         guest.calls(),
         [&[CONTAINERD, "kubeadm reset --force"][..], &INIT].concat()
+    );
+}
+
+#[test]
+fn a_busy_api_server_does_not_cost_the_attempt() {
+    let guest = Guest::new("script-busy", "demo-cp-0");
+    guest.write("/busy", b"");
+    assert_done(&guest.run(&init_job(&machine("demo-cp-0")).job));
+    assert_eq!(
+        guest.calls(),
+        [&[CONTAINERD][..], &INIT[..5], &INIT[3..]].concat()
     );
 }
 

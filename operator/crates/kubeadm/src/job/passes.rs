@@ -29,10 +29,9 @@ const PASSES: [&[&str]; 3] = [
         "upload-certs",
         "mark-control-plane",
         "bootstrap-token",
-        "addon",
     ],
-    // The last phase restarts the kubelet: not while it starts the control plane.
-    &["wait-control-plane", "kubelet-finalize"],
+    // kubelet-finalize restarts the kubelet: not while it starts the control plane.
+    &["wait-control-plane", "kubelet-finalize", "addon"],
 ];
 
 /// How long the script waits for the API server, in seconds: as long as kubeadm waits for a component of the control
@@ -41,13 +40,27 @@ const WAIT_SECONDS: u32 = 900;
 
 const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 
+/// Some of kubeadm's requests end after ten seconds and are made once, which is too little for an API server with a full load.
+/// Once there is an API server, every phase may be run again.
+const AGAIN: &str = r#"  again() {
+    local try
+    for try in 1 2 3; do
+      "$@" && return
+      echo "seedbed: $1 failed, try $try of 3" >&2
+    done
+    return 1
+  }
+"#;
+
 /// The commands, a line each, that make the cluster.
 pub(super) fn commands(config: &RenderedInit) -> String {
     let mut text = String::new();
     for (index, pass) in PASSES.iter().enumerate() {
         if index == 1 {
             wait_for_api_server(&mut text, &config.endpoint);
+            text.push_str(AGAIN);
         }
+        let again = if index == 0 { "" } else { "again " };
         let skip: Vec<_> = PASSES
             .iter()
             .filter(|other| other != &pass)
@@ -56,7 +69,7 @@ pub(super) fn commands(config: &RenderedInit) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "  kubeadm init --config {KUBEADM_CONFIG} --skip-phases {}",
+            "  {again}kubeadm init --config {KUBEADM_CONFIG} --skip-phases {}",
             quote(&skip.join(","))
         );
     }
