@@ -100,13 +100,8 @@ fn containerd_settings() {
 
 fn machine(name: &str, last: u8) -> Machine {
     Machine {
-        hostname: name.into(),
-        address: [192, 168, 100, last].into(),
-        files: vec![],
         network: network().files([192, 168, 100, last].into()).unwrap(),
-        containerd: ContainerdSettings::default(),
-        pre_commands: vec![],
-        post_commands: vec![],
+        ..common::machine(name, last)
     }
 }
 

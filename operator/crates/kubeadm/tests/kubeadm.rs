@@ -14,12 +14,11 @@ use std::{
     process::Command,
 };
 
-use common::{init, join, scratch};
+use common::{init, join, machine, scratch};
 use seedbed_kubeadm::{
     GuestFile, TimingProfile,
     config::{KUBEADM_CONFIG, KUBEADM_PATCHES, render_init, render_join},
-    containerd::ContainerdSettings,
-    job::{self, Machine},
+    job,
     pki::ClusterPki,
 };
 use serde_json::Value;
@@ -186,18 +185,9 @@ fn the_relaxed_profile_reaches_the_static_pods() {
 
 /// What the passes of the script leave out, taken from its text.
 fn skipped_by_the_passes() -> Vec<Vec<String>> {
-    let machine = Machine {
-        hostname: "demo-cp-0".into(),
-        address: [192, 168, 100, 10].into(),
-        files: vec![],
-        network: vec![],
-        containerd: ContainerdSettings::default(),
-        pre_commands: vec![],
-        post_commands: vec![],
-    };
     let config = render_init(&init(TimingProfile::Standard)).unwrap();
     let pki = ClusterPki::generate(1_800_000_000).unwrap();
-    job::init(config, &pki, &machine)
+    job::init(config, &pki, &machine("demo-cp-0", 10))
         .unwrap()
         .script
         .lines()

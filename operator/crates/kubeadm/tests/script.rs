@@ -20,7 +20,7 @@ use common::{init, join, network, scratch};
 use seedbed_kubeadm::{
     TimingProfile,
     config::{Endpoint, SECRET_FOLDER, render_init, render_join},
-    containerd::{ContainerdSettings, TrustedCa},
+    containerd::TrustedCa,
     job::{self, JobFiles, Machine, Phase},
     pki::ClusterPki,
 };
@@ -114,15 +114,7 @@ impl Guest {
 }
 
 fn machine(hostname: &str) -> Machine {
-    Machine {
-        hostname: hostname.into(),
-        address: [192, 168, 100, 10].into(),
-        files: vec![],
-        network: vec![],
-        containerd: ContainerdSettings::default(),
-        pre_commands: vec![],
-        post_commands: vec![],
-    }
+    common::machine(hostname, 10)
 }
 
 /// The job of a control plane whose API server listens on a port of the test's own.

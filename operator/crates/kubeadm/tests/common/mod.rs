@@ -13,6 +13,8 @@ use seedbed_kubeadm::{
     GuestFile, TimingProfile,
     cni::BridgeNetwork,
     config::{ClusterInput, Document, Endpoint, InitInput, JoinInput, NodeInput},
+    containerd::ContainerdSettings,
+    job::Machine,
     patch::{PatchKind, UserPatch},
     token::BootstrapToken,
 };
@@ -52,6 +54,19 @@ pub fn init(timing: TimingProfile) -> InitInput {
         token_ttl_seconds: 3600,
         timing,
         patches: vec![],
+    }
+}
+
+/// A machine without anything of its own.
+pub fn machine(hostname: &str, last: u8) -> Machine {
+    Machine {
+        hostname: hostname.into(),
+        address: [192, 168, 100, last].into(),
+        files: vec![],
+        network: vec![],
+        containerd: ContainerdSettings::default(),
+        pre_commands: vec![],
+        post_commands: vec![],
     }
 }
 
