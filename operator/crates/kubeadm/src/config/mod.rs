@@ -15,8 +15,6 @@ mod input;
 mod join;
 mod static_pods;
 
-use std::fmt;
-
 pub use documents::Document;
 pub use init::render_init;
 pub use input::{ClusterInput, Endpoint, InitInput, JoinInput, NodeInput, Taint, TaintEffect};
@@ -67,16 +65,10 @@ pub struct RenderedInit {
 }
 
 /// The files that kubeadm wants to join a machine. Its `Debug` form shows no content.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// The files, in no particular order.
     pub files: Vec<GuestFile>,
-}
-
-impl fmt::Debug for Rendered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rendered").field("files", &self.files).finish()
-    }
 }
 
 /// Checks a cluster's patches before any machine exists, by applying them to the documents that its first control

@@ -7,9 +7,7 @@
 //!
 //! Phases: <https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-init/#init-workflow>.
 
-use std::fmt::Write;
-
-use super::script::quote;
+use super::script::{WAIT_SECONDS, quote};
 use crate::config::{Endpoint, KUBEADM_CONFIG, RenderedInit};
 
 /// kubeadm's phases, by the pass that runs them, but the one that every document skips.
@@ -34,10 +32,6 @@ const PASSES: [&[&str]; 3] = [
     &["wait-control-plane", "kubelet-finalize", "addon"],
 ];
 
-/// How long the script waits for the API server, in seconds: as long as kubeadm waits for a component of the control
-/// plane (see [`crate::config`]).
-const WAIT_SECONDS: u32 = 900;
-
 const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 
 /// Some of kubeadm's requests end after ten seconds and are made once, which is too little for an API server with a full load.
@@ -54,34 +48,31 @@ const AGAIN: &str = r#"  again() {
 
 /// The commands, a line each, that make the cluster.
 pub(super) fn commands(config: &RenderedInit) -> String {
-    let mut text = String::new();
-    for (index, pass) in PASSES.iter().enumerate() {
-        if index == 1 {
-            wait_for_api_server(&mut text, &config.endpoint);
-            text.push_str(AGAIN);
-        }
-        let again = if index == 0 { "" } else { "again " };
-        let skip: Vec<_> = PASSES
-            .iter()
-            .filter(|other| other != &pass)
-            .flat_map(|other| other.iter().copied())
-            .chain(config.skipped_phases.iter().map(String::as_str))
-            .collect();
-        let _ = writeln!(
-            text,
-            "  {again}kubeadm init --config {KUBEADM_CONFIG} --skip-phases {}",
-            quote(&skip.join(","))
-        );
-    }
-    text
+    let [api_server, others, end] = PASSES.map(|pass| command(pass, &config.skipped_phases));
+    let wait = wait_for_api_server(&config.endpoint);
+    format!("  {api_server}\n{wait}{AGAIN}  again {others}\n  again {end}\n")
+}
+
+/// The command that runs the phases of one pass.
+fn command(pass: &[&str], skipped: &[String]) -> String {
+    let skip: Vec<_> = PASSES
+        .into_iter()
+        .filter(|other| *other != pass)
+        .flatten()
+        .copied()
+        .chain(skipped.iter().map(String::as_str))
+        .collect();
+    format!(
+        "kubeadm init --config {KUBEADM_CONFIG} --skip-phases {}",
+        quote(&skip.join(","))
+    )
 }
 
 /// A look at the port costs nothing; kubectl is only asked once something listens there. The kubelet's credentials are
 /// allowed to see the API server's health, and are there whatever the user skips.
-fn wait_for_api_server(text: &mut String, endpoint: &Endpoint) {
+fn wait_for_api_server(endpoint: &Endpoint) -> String {
     let Endpoint { host, port } = endpoint;
-    let _ = write!(
-        text,
+    format!(
         r#"  is_ready() {{ (: < /dev/tcp/{host}/{port}) && kubectl get --raw=/readyz --request-timeout 20s --kubeconfig {KUBELET_KUBECONFIG}; }}
   deadline=$((SECONDS + {WAIT_SECONDS}))
   until is_ready >/dev/null 2>&1; do
@@ -92,5 +83,5 @@ fn wait_for_api_server(text: &mut String, endpoint: &Endpoint) {
     sleep 1
   done
 "#
-    );
+    )
 }

@@ -9,9 +9,9 @@ use crate::{
     pki::PKI_FOLDER,
 };
 
-/// How long the script waits for the machine's name and address, and for cloud-init, in seconds. It is no measure of
+/// How long the script waits for the machine's name and address, for cloud-init, and for the API server, in seconds. It is no measure of
 /// how long that takes, only an end to a wait for something that does not come.
-const WAIT_SECONDS: u32 = 900;
+pub(super) const WAIT_SECONDS: u32 = 900;
 
 pub(super) fn render(machine: &Machine, kubeadm: &str, has_pki: bool) -> String {
     let mut script = head();
