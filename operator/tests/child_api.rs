@@ -172,9 +172,11 @@ async fn a_token_is_made_made_again_and_deleted() {
     assert_eq!(found.type_.as_deref(), Some("bootstrap.kubernetes.io/token"));
     assert_eq!(data["expiration"], "2030-01-01T00:00:00Z");
     assert_eq!(data["token-secret"], "0123456789abcdef");
+    assert!(setting.child.has_token("abcdef").await.unwrap());
     for _ in 0..2 {
         setting.child.delete_token("abcdef").await.unwrap();
     }
+    assert!(!setting.child.has_token("abcdef").await.unwrap());
     assert!(secrets.get_opt("bootstrap-token-abcdef").await.unwrap().is_none());
 }
 

@@ -60,6 +60,10 @@ impl ChildApi for KubeChild {
         token::ensure(&self.client, &self.key, token, expires, description).await
     }
 
+    async fn has_token(&self, id: &str) -> Result<bool, ChildError> {
+        token::exists(&self.client, &self.key, id).await
+    }
+
     async fn delete_token(&self, id: &str) -> Result<(), ChildError> {
         token::delete(&self.client, &self.key, id).await
     }

@@ -57,6 +57,9 @@ pub trait ChildApi: Send + Sync + 'static {
         description: &str,
     ) -> Result<(), ChildError>;
 
+    /// Whether there is a bootstrap token of that id.
+    async fn has_token(&self, id: &str) -> Result<bool, ChildError>;
+
     /// Deletes the bootstrap token of that id. Gone already is no error.
     async fn delete_token(&self, id: &str) -> Result<(), ChildError>;
 

@@ -32,6 +32,14 @@ pub(super) async fn ensure(
     Ok(())
 }
 
+pub(super) async fn exists(client: &Client, cluster: &ChildKey, id: &str) -> Result<bool, ChildError> {
+    let api = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
+    let found = api.get_metadata_opt(&name(id)).await;
+    Ok(found
+        .map_err(|error| ChildError::of(cluster, format!("look for bootstrap token {id}"), &error))?
+        .is_some())
+}
+
 pub(super) async fn delete(client: &Client, cluster: &ChildKey, id: &str) -> Result<(), ChildError> {
     let api = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
     deletion::delete(&api, &name(id), None)

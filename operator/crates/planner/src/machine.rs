@@ -123,6 +123,8 @@ pub struct Seen {
     pub retry_due: bool,
     /// Whether new nodes can join the cluster.
     pub joinable: Observed<bool>,
+    /// Whether the control plane that it joins is not the one any more that its join token was made on.
+    pub token_lost: Observed<bool>,
     /// Its node.
     pub node: Observed<Option<Node>>,
 }
@@ -146,6 +148,8 @@ pub enum Effect {
     BeginAttempt(i32),
     /// Make the join token, if it joins, and start the job in the guest.
     StartJob,
+    /// Make the join token again for the job that runs.
+    RenewToken,
     /// Remove the join token and write down that the attempt succeeded.
     RecordSuccess,
     /// Write down that the attempt failed, with the last lines of its log.
@@ -300,12 +304,7 @@ fn provision(seen: &Seen) -> Decision {
     if seen.address.is_none() {
         return Decision::Do(Effect::Allocate);
     }
-    if seen.network != Network::Up {
-        return waiting("network");
-    }
-    if !*known!(seen.reserved, Reason::HostUnreachable) {
-        return Decision::Do(Effect::ReserveAddress);
-    }
+    // The volumes are made while the network is.
     if !*known!(seen.cidata_volume, Reason::HostUnreachable) {
         return Decision::Do(Effect::CreateCidata);
     }
@@ -314,6 +313,12 @@ fn provision(seen: &Seen) -> Decision {
     }
     if !*known!(seen.root_volume, Reason::HostUnreachable) {
         return Decision::Do(Effect::CreateRootVolume);
+    }
+    if seen.network != Network::Up {
+        return waiting("network");
+    }
+    if !*known!(seen.reserved, Reason::HostUnreachable) {
+        return Decision::Do(Effect::ReserveAddress);
     }
     Decision::Do(Effect::DefineDomain)
 }
@@ -327,6 +332,7 @@ fn bootstrap(seen: &Seen) -> Decision {
             ..
         }) => match known!(seen.job, Reason::WaitingForGuest) {
             Job::NotStarted => Decision::Do(Effect::StartJob),
+            Job::Running if seen.token_lost == Observed::Known(true) => Decision::Do(Effect::RenewToken),
             Job::Running => wait(Reason::Bootstrapping, "kubeadm runs", Urgency::Soon),
             Job::Succeeded => Decision::Do(Effect::RecordSuccess),
             Job::Failed | Job::Interrupted => Decision::Do(Effect::RecordFailure),
@@ -501,6 +507,7 @@ impl Effect {
             Self::StartDomain => "starting the virtual machine",
             Self::BeginAttempt(_) => "beginning with kubeadm",
             Self::StartJob => "starting kubeadm in the guest",
+            Self::RenewToken => "making the join token again",
             Self::RecordSuccess => "noting that kubeadm succeeded",
             Self::RecordFailure => "noting that kubeadm failed",
             Self::ApplyNodeSettings => "giving the node its labels and pod range",

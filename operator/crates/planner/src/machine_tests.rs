@@ -17,6 +17,7 @@ fn fresh(role: MachineRole) -> Seen {
         job: Observed::Known(Job::NotStarted),
         retry_due: true,
         joinable: Observed::Known(false),
+        token_lost: Observed::Known(false),
         node: Observed::Known(None),
     }
 }
@@ -90,9 +91,9 @@ fn a_machine_is_made_in_this_order_and_each_thing_once() {
     let mut seen = fresh(MachineRole::Worker);
     let expected = [
         Effect::Allocate,
-        Effect::ReserveAddress,
         Effect::CreateCidata,
         Effect::CreateRootVolume,
+        Effect::ReserveAddress,
         Effect::DefineDomain,
         Effect::StartDomain,
         Effect::BeginAttempt(1),
@@ -105,16 +106,19 @@ fn a_machine_is_made_in_this_order_and_each_thing_once() {
 }
 
 #[test]
-fn an_address_is_allotted_before_there_is_a_network_and_nothing_else_is_made() {
+fn a_machine_has_address_and_volumes_before_there_is_a_network_and_is_defined_after() {
     let mut seen = fresh(MachineRole::Worker);
     seen.network = Network::NoRange;
     assert_eq!(run(&mut seen), []);
     seen.network = Network::Down;
-    assert_eq!(run(&mut seen), [Effect::Allocate]);
-    // The network was made with it.
+    assert_eq!(
+        run(&mut seen),
+        [Effect::Allocate, Effect::CreateCidata, Effect::CreateRootVolume]
+    );
+    // The network was made with its address.
     seen.network = Network::Up;
     seen.reserved = Observed::Known(true);
-    assert_eq!(run(&mut seen)[0], Effect::CreateCidata);
+    assert_eq!(run(&mut seen)[0], Effect::DefineDomain);
 }
 
 #[test]
@@ -202,6 +206,36 @@ fn a_worker_waits_for_the_control_plane_with_its_guest_running() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_worker_whose_control_plane_began_anew_gets_its_token_again_and_goes_on() {
+    let mut seen = fresh(MachineRole::Worker);
+    seen.domain = Observed::Known(Some(Domain {
+        power: Power::Running,
+        foreign: None,
+    }));
+    seen.attempt = Some(Attempt {
+        phase: BootstrapPhase::Started,
+        number: 1,
+    });
+    seen.job = Observed::Known(Job::Running);
+    for (token_lost, expected) in [
+        (Observed::Known(true), Some(Effect::RenewToken)),
+        (Observed::Known(false), None),
+        // An API server that does not answer says nothing about tokens.
+        (Observed::Unknown("no answer".to_owned()), None),
+    ] {
+        seen.token_lost = token_lost;
+        match (advance(&seen), expected) {
+            (Decision::Do(effect), Some(expected)) => assert_eq!(effect, expected),
+            (Decision::Wait(wait), None) => assert_eq!(wait.reason, Reason::Bootstrapping),
+            other => panic!("{other:?}"),
+        }
+    }
+    seen.token_lost = Observed::Known(true);
+    seen.job = Observed::Known(Job::Succeeded);
+    assert_eq!(advance(&seen), Decision::Do(Effect::RecordSuccess));
 }
 
 #[test]

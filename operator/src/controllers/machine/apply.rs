@@ -1,24 +1,22 @@
 //! Carries out one effect on a machine. Each can be carried out again: what is done already is left as it is.
 
-use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineRole, quantity};
 use seedbed_guest::{GuestFile, Job};
 use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, VolumeFormat, VolumeSpec};
-use seedbed_kubeadm::pki::ClusterPki;
-use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::machine::Effect;
 use seedbed_planner::names;
 use sha2::{Digest, Sha256};
 
+use super::join;
 use super::observe::{Facts, Subject};
 use crate::child::{ChildApi, Eviction};
 use crate::controllers::bytes::Bytes;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, finalizer, owned, pki, releases};
+use crate::controllers::{access, allocations, finalizer, owned, releases};
 use crate::errors::Error;
-use crate::render::{FileContents, MachinePlan, TOKEN_TTL_SECONDS};
+use crate::render::{FileContents, MachinePlan};
 
 /// How long the transfer of a machine's own small volume may take.
 const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
@@ -76,9 +74,12 @@ pub async fn apply(
             });
         }
         Effect::StartJob => start_job(subject, world).await?,
+        Effect::RenewToken => join::make(subject, &join::token(subject, world).await?, world).await?,
         Effect::RecordSuccess => {
             if let Some(child) = &subject.child {
-                child.delete_token(join_token(subject, world).await?.id()).await?;
+                child
+                    .delete_token(join::token(subject, world).await?.id())
+                    .await?;
             }
             outcome.bootstrap = finished(
                 subject.machine.status.as_ref(),
@@ -286,26 +287,17 @@ fn extra(emulated: bool) -> &'static str {
 
 /// Makes the join token where the machine joins, and starts the job. The intent was written down before.
 async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
-    let keys = keys(subject, world).await?;
-    let token = derive_token(subject, &keys.ca.key_pem)?;
+    let keys = join::keys(subject, world).await?;
+    let token = join::derive(subject, &keys)?;
     let plan = plan(subject)?;
     let contents = contents(&world.context.client, &subject.owner.namespace, &plan).await?;
     let files = match subject.machine.spec.role {
         MachineRole::ControlPlane => plan.init(&keys, token, &contents),
         MachineRole::Worker => {
-            let (Some(child), Some(address)) = (
-                &subject.child,
-                access::api_server(&subject.owner.cluster, subject.stored.as_ref()),
-            ) else {
-                return Err(Error::step(
-                    "child",
-                    "the address of the cluster's API server is not known".to_owned(),
-                ));
+            let Some(address) = access::api_server(&subject.owner.cluster, subject.stored.as_ref()) else {
+                return Err(join::no_address());
             };
-            let expires = world.context.clock.now() + SignedDuration::from_secs(i64::from(TOKEN_TTL_SECONDS));
-            child
-                .ensure_token(&token, expires, &format!("join of {}", subject.name()))
-                .await?;
+            join::make(subject, &token, world).await?;
             plan.join(address, &keys.ca.cert_pem, token, &contents)
         }
     }
@@ -347,43 +339,6 @@ async fn evict(child: &dyn ChildApi, node: &str) -> Result<Option<String>, Error
         }
     }
     Ok((!blocked.is_empty()).then(|| blocked.join("; ")))
-}
-
-async fn join_token(subject: &Subject, world: &World) -> Result<BootstrapToken, Error> {
-    derive_token(subject, &keys(subject, world).await?.ca.key_pem)
-}
-
-/// The cluster's keys, which are there before any machine is.
-async fn keys(subject: &Subject, world: &World) -> Result<ClusterPki, Error> {
-    let (namespace, cluster) = (&subject.owner.namespace, &subject.owner.cluster);
-    pki::load(&world.context.client, namespace, cluster)
-        .await
-        .map_err(|e| Error::step("keys", e))?
-        .ok_or_else(|| {
-            Error::step(
-                "keys",
-                format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
-            )
-        })
-}
-
-/// The machine's join token. It is made from the CA's key, which nobody who could not make tokens anyway has, and from the
-/// machine's UID: so it need not be kept anywhere, and is the same after a restart of the operator.
-fn derive_token(subject: &Subject, ca_key: &str) -> Result<BootstrapToken, Error> {
-    let mut bytes = Vec::with_capacity(64);
-    for part in [b"token-0", b"token-1"] {
-        let mut hash = Sha256::new();
-        hash.update(ca_key.as_bytes());
-        hash.update([0]);
-        hash.update(owned::uid(&subject.machine).as_bytes());
-        hash.update(part);
-        bytes.extend_from_slice(&hash.finalize());
-    }
-    bytes.truncate(BootstrapToken::RANDOM_BYTES);
-    let bytes: [u8; BootstrapToken::RANDOM_BYTES] = bytes
-        .try_into()
-        .map_err(|_| Error::step("token", "a join token could not be made".to_owned()))?;
-    Ok(BootstrapToken::from_random(&bytes))
 }
 
 async fn contents(

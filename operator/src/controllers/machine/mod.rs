@@ -1,6 +1,7 @@
 //! `DevMachine`: one virtual machine, from nothing to a Ready node, and back.
 
 mod apply;
+mod join;
 mod observe;
 mod status;
 

@@ -16,6 +16,7 @@ use seedbed_planner::machine::{
 };
 use seedbed_planner::{Observed, names};
 
+use super::join;
 use crate::child::{ChildApi, NodeShape};
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
@@ -231,6 +232,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         job: Observed::Unknown(not_looked()),
         retry_due: retry_due(&status, now),
         joinable: Observed::Unknown(not_looked()),
+        token_lost: Observed::Unknown(not_looked()),
         node: Observed::Unknown(not_looked()),
     };
     match &seen.domain {
@@ -239,7 +241,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
             power: Power::Running,
             foreign: None,
         })) => {
-            running(subject, &mut seen, &mut facts).await;
+            running(subject, world, &mut seen, &mut facts).await;
         }
         _ => {}
     }
@@ -277,7 +279,7 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     };
 }
 
-async fn running(subject: &Subject, seen: &mut Seen, facts: &mut Facts) {
+async fn running(subject: &Subject, world: &World, seen: &mut Seen, facts: &mut Facts) {
     match &seen.attempt {
         Some(Attempt {
             phase: BootstrapPhase::Succeeded,
@@ -288,6 +290,9 @@ async fn running(subject: &Subject, seen: &mut Seen, facts: &mut Facts) {
             number,
         }) => {
             seen.job = job(subject, *number, facts).await;
+            if seen.job == Observed::Known(Job::Running) {
+                seen.token_lost = join::token_lost(subject, world).await;
+            }
         }
         None
         | Some(Attempt {

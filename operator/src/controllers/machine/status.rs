@@ -97,9 +97,11 @@ fn waiting(wait: &Wait, bootstrap: Option<&BootstrapStatus>) -> Summary {
 /// What an effect is part of. Single steps are in the log: a status that named each of them would be written for each.
 fn stage(effect: Effect) -> (Reason, &'static str) {
     match effect {
-        Effect::BeginAttempt(_) | Effect::StartJob | Effect::RecordSuccess | Effect::RecordFailure => {
-            (Reason::Bootstrapping, "kubeadm runs")
-        }
+        Effect::BeginAttempt(_)
+        | Effect::StartJob
+        | Effect::RenewToken
+        | Effect::RecordSuccess
+        | Effect::RecordFailure => (Reason::Bootstrapping, "kubeadm runs"),
         Effect::ApplyNodeSettings => (Reason::NodeNotReady, "the node gets its labels and pod range"),
         _ => (Reason::Provisioning, "the virtual machine is being made"),
     }
