@@ -273,16 +273,9 @@ fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
     })
 }
 
-/// An emulated processor does not speculate, so that the kernel's mitigations only cost time there. And QEMU keeps the time stamp
-/// counters of emulated processors in step, which the kernel does not trust where there is more than one socket: it would read
-/// the time from the HPET, each time by a system call and an access to an emulated device, instead of in user space.
-/// See <https://docs.kernel.org/admin-guide/kernel-parameters.html>.
+/// An emulated processor does not speculate, so that the kernel's mitigations only cost time there.
 fn extra(emulated: bool) -> &'static str {
-    if emulated {
-        " mitigations=off tsc=reliable"
-    } else {
-        ""
-    }
+    if emulated { " mitigations=off" } else { "" }
 }
 
 /// Makes the join token where the machine joins, and starts the job. The intent was written down before.
