@@ -135,7 +135,7 @@ pub fn advance(seen: &Seen) -> Decision {
     if !seen.allocated {
         return Decision::Do(Effect::Allocate);
     }
-    // The machine first: it is allotted an address while the authorities are made, and the network then has it from the start.
+    // The machine first: while the network is made it is allotted an address, which the network then has from the start.
     let control_plane = match &seen.control_plane {
         None if seen.initialized => {
             return Decision::Stalled(
@@ -159,8 +159,6 @@ pub fn advance(seen: &Seen) -> Decision {
                 ),
             );
         }
-        // Until its machine has said its address.
-        Observed::Known(NetworkState::Missing) if !seen.endpoint_known => return Decision::Settled,
         Observed::Known(NetworkState::Missing) => return Decision::Do(Effect::EnsureNetwork),
         Observed::Known(NetworkState::Active) => {}
     }
@@ -276,16 +274,6 @@ mod tests {
                 Effect::WriteKubeconfig
             ]
         );
-    }
-
-    #[test]
-    fn the_network_waits_for_the_address_that_it_is_made_with() {
-        let mut seen = after(after(new_cluster(), Effect::Allocate), Effect::CreateControlPlane);
-        seen.pki = true;
-        seen.endpoint_known = false;
-        assert_eq!(advance(&seen), Decision::Settled);
-        seen.endpoint_known = true;
-        assert_eq!(advance(&seen), Decision::Do(Effect::EnsureNetwork));
     }
 
     #[test]
