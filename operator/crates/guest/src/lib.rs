@@ -13,6 +13,8 @@ mod files;
 mod job;
 mod log;
 mod pause;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod start;
 mod state;
 

@@ -9,9 +9,11 @@ use crate::log::last_lines;
 use crate::{Exec, Guest, GuestError, Output};
 
 /// Makes the job's record, unpacks the archive and starts the unit.
-const START: &str = include_str!("start.sh");
+pub(crate) const START: &str = include_str!("start.sh");
+/// Makes the folder that the archive would make, closed to others.
+pub(crate) const MAKE_FOLDER: &str = "mkdir -p -m 700 /run/seedbed";
 /// Exit code of [`START`] where a job of that token was started before.
-const ALREADY_STARTED: i32 = 75;
+pub(crate) const ALREADY_STARTED: i32 = 75;
 /// Unpacking and starting takes about a second in an emulated guest that is busy.
 const LIMIT: Duration = Duration::from_mins(1);
 const LONGEST_MESSAGE: usize = 1024;
@@ -36,10 +38,7 @@ impl Guest {
         let output = if archive.len() <= LONGEST_INPUT {
             self.script(&what, START, &[&job.token, "-"], archive).await?
         } else {
-            // The folder that the archive would make, made first, closed to others.
-            let folder = self
-                .script(&what, "mkdir -p -m 700 /run/seedbed", &[], Vec::new())
-                .await?;
+            let folder = self.script(&what, MAKE_FOLDER, &[], Vec::new()).await?;
             self.succeeded(&what, &folder)?;
             let path = format!("/run/seedbed/{}.tar", job.token);
             self.write_file(&path, &archive).await?;

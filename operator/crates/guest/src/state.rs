@@ -14,7 +14,7 @@ const PHASE_WINDOW: usize = 16 * 1024;
 const SMALL_FILE: usize = 4096;
 const LIMIT: Duration = Duration::from_mins(1);
 /// The result is read after the unit's state: a unit that ended before the first look has its result by the second.
-const LOOK: &str = r#"systemctl show --property=ActiveState,SubState --value "seedbed-$1.service" || exit 1
+pub(crate) const LOOK: &str = r#"systemctl show --property=ActiveState,SubState --value "seedbed-$1.service" || exit 1
 record=/var/lib/seedbed/jobs/$1
 if [ -e "$record/result" ]; then
   cat "$record/result"
@@ -22,7 +22,7 @@ elif [ ! -e "$record/started" ] && [ "$(cat "$record/boot")" = "$(cat /proc/sys/
   echo queued
 fi"#;
 /// What [`LOOK`] says of a unit that waits for the guest to have booted far enough.
-const QUEUED: &str = "queued";
+pub(crate) const QUEUED: &str = "queued";
 
 impl Guest {
     /// How far the job of that token is, with the last lines of its log that fit into `log_bytes` (0: the log is not read).

@@ -6,10 +6,14 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "libvirt", feature = "simulated"))]
+mod digest;
 mod fault;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 mod model;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod unavailable;
 
 pub use fault::Fault;

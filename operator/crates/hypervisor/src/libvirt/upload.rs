@@ -10,11 +10,11 @@ use virt::stream::Stream;
 
 use super::session::Session;
 use super::volumes::mark_of;
+use crate::digest::{QCOW2_MAGIC, hex};
 use crate::{ByteSource, Fault, VolumeFormat};
 
 /// What one message of libvirt's protocol carries at most, in all its versions.
 const CHUNK: usize = 256_000;
-const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
 
 /// What to upload, and how it is checked.
 pub(super) struct Upload<'a> {
@@ -170,15 +170,4 @@ fn fill_buffer(reader: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usiz
         }
     }
     Ok(filled)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
-            }
-            text
-        })
 }

@@ -1,0 +1,188 @@
+//! Domains.
+
+use super::refusal::Refusal;
+use super::state::{Change, State};
+use crate::{Boot, DomainFacts, DomainSpec, Owner, PowerState};
+
+/// A domain.
+#[derive(Debug)]
+pub(super) struct Domain {
+    /// What it is defined from. Its owner and hash only count while `ours` is set.
+    spec: DomainSpec,
+    /// Whether its metadata hold anything of ours.
+    ours: bool,
+    power: PowerState,
+}
+
+impl Domain {
+    pub(super) fn facts(&self) -> DomainFacts {
+        DomainFacts {
+            name: self.spec.name.clone(),
+            uuid: self.spec.uuid,
+            owner: self.owner().cloned(),
+            spec_hash: self.ours.then(|| self.spec.spec_hash.clone()),
+            power: self.power,
+            agent_connected: Some(false),
+            memory_bytes: self.spec.memory_bytes,
+            cpus: self.spec.cpus,
+        }
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        self.ours.then_some(&self.spec.owner)
+    }
+
+    fn check(&self, owner: &Owner) -> Result<(), Refusal> {
+        match self.owner() {
+            Some(found) if found.same_machine(owner) => Ok(()),
+            found => Err(Refusal::foreign(
+                format!("domain {}", self.spec.name),
+                found,
+                owner,
+            )),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn add_foreign_domain(&mut self, spec: DomainSpec) {
+        self.domains.entry(spec.name.clone()).or_insert(Domain {
+            spec,
+            ours: false,
+            power: PowerState::Off,
+        });
+    }
+
+    pub(super) fn define_domain(&mut self, spec: &DomainSpec) -> Result<(), Refusal> {
+        if let Some(known) = self.domains.get(&spec.name) {
+            known.check(&spec.owner)?;
+            if known.spec.spec_hash == spec.spec_hash {
+                return Ok(());
+            }
+        }
+        let other = self
+            .domains
+            .values()
+            .find(|d| d.spec.uuid == spec.uuid && d.spec.name != spec.name);
+        if let Some(other) = other {
+            return Err(Refusal::conflict(
+                format!("a domain with UUID {}", spec.uuid),
+                format!("domain {}", other.spec.name),
+                &format_args!("domain {}", spec.name),
+            ));
+        }
+        if let Boot::Direct { kernel, initrd, .. } = &spec.boot {
+            self.complete_volume(kernel)?;
+            self.complete_volume(initrd)?;
+        }
+        let power = self.domains.get(&spec.name).map_or(PowerState::Off, |d| d.power);
+        let domain = Domain {
+            spec: spec.clone(),
+            ours: true,
+            power,
+        };
+        self.domains.insert(spec.name.clone(), domain);
+        self.changes.push(Change::Definition(spec.name.clone()));
+        Ok(())
+    }
+
+    pub(super) fn start_domain(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        let domain = self
+            .owned(name, owner)?
+            .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        let spec = match domain.power {
+            PowerState::Running => return Ok(()),
+            // The guest goes on where it was.
+            PowerState::Paused => {
+                self.switch(name, PowerState::Running);
+                self.changes.push(Change::Definition(name.to_owned()));
+                return Ok(());
+            }
+            PowerState::Off | PowerState::Crashed => domain.spec.clone(),
+        };
+        for disk in &spec.disks {
+            if !self.volumes.contains_key(&disk.volume) {
+                return Err(Refusal::Refused(format!("no storage vol {}", disk.volume)));
+            }
+        }
+        for nic in &spec.nics {
+            if !self.networks.get(&nic.network).is_some_and(|n| n.active) {
+                return Err(Refusal::Refused(format!("network {} is not active", nic.network)));
+            }
+        }
+        self.switch(name, PowerState::Running);
+        self.changes.push(Change::On(Box::new(spec)));
+        Ok(())
+    }
+
+    /// A simulated guest obeys at once.
+    pub(super) fn shutdown_domain(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        self.owned(name, owner)?
+            .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        self.cut(name);
+        Ok(())
+    }
+
+    pub(super) fn destroy_domain(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        if self.owned(name, owner)?.is_some() {
+            self.cut(name);
+        }
+        Ok(())
+    }
+
+    pub(super) fn undefine_domain(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        match self.owned(name, owner)? {
+            None => Ok(()),
+            Some(domain) if domain.power != PowerState::Off => Err(Refusal::Refused(format!(
+                "domain {name} is not off; destroy it first"
+            ))),
+            Some(_) => {
+                self.domains.remove(name);
+                self.changes.push(Change::Definition(name.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn disown_domain(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        match self.domains.get_mut(name) {
+            // One without our metadata is nobody's already.
+            Some(domain) if domain.ours => {
+                domain.check(owner)?;
+                domain.ours = false;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the domain of that owner runs.
+    pub(super) fn is_running(&self, name: &str, owner: &Owner) -> Result<bool, Refusal> {
+        let domain = self
+            .owned(name, owner)?
+            .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        Ok(domain.power == PowerState::Running)
+    }
+
+    /// The domain, if it is there, once its metadata say that it is the owner's.
+    fn owned(&self, name: &str, owner: &Owner) -> Result<Option<&Domain>, Refusal> {
+        let Some(domain) = self.domains.get(name) else {
+            return Ok(None);
+        };
+        domain.check(owner)?;
+        Ok(Some(domain))
+    }
+
+    fn switch(&mut self, name: &str, power: PowerState) {
+        if let Some(domain) = self.domains.get_mut(name) {
+            domain.power = power;
+        }
+    }
+
+    fn cut(&mut self, name: &str) {
+        if self.domains.get(name).is_some_and(|d| d.power != PowerState::Off) {
+            self.switch(name, PowerState::Off);
+            self.changes.push(Change::Off(name.to_owned()));
+        }
+    }
+}

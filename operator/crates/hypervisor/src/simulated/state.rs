@@ -1,0 +1,64 @@
+//! All that is on the host, by name.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+
+use super::domains::Domain;
+use crate::{DomainFacts, DomainSpec, HostFacts, Inventory, NetworkFacts, VolumeFacts};
+
+/// What a call changed that others want to know.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// A machine got power.
+    On(Box<DomainSpec>),
+    /// A machine has no power any more.
+    Off(String),
+    /// A domain was defined, redefined or undefined.
+    Definition(String),
+}
+
+/// All that is on the host, by name.
+#[derive(Debug)]
+pub(super) struct State {
+    host: HostFacts,
+    pub(super) domains: BTreeMap<String, Domain>,
+    pub(super) networks: BTreeMap<String, NetworkFacts>,
+    pub(super) volumes: BTreeMap<String, VolumeFacts>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl State {
+    pub(super) fn new(host: HostFacts) -> Self {
+        Self {
+            host,
+            domains: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        take(&mut self.changes)
+    }
+
+    pub(super) fn host(&self) -> HostFacts {
+        let used: u64 = self.volumes.values().map(|v| v.allocation_bytes).sum();
+        HostFacts {
+            pool_available_bytes: self.host.pool_capacity_bytes.saturating_sub(used),
+            ..self.host.clone()
+        }
+    }
+
+    pub(super) fn inventory(&self) -> Inventory {
+        Inventory {
+            domains: self.domains.values().map(Domain::facts).collect(),
+            networks: self.networks.values().cloned().collect(),
+            volumes: self.volumes.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn domain(&self, name: &str) -> Option<DomainFacts> {
+        self.domains.get(name).map(Domain::facts)
+    }
+}
