@@ -1,0 +1,25 @@
+//! A Kubernetes API server that exists in memory only.
+//!
+//! It keeps objects as kube-apiserver does, as far as controllers can tell: resourceVersions and optimistic locking, generations,
+//! status subresources, finalizers, preconditions, owner references and their garbage, watches that can be resumed and may find
+//! their place gone. [`Store`] is all of it as data; [`ApiServer`] answers HTTP requests from it, in the process: a `kube::Client` is
+//! made with it as its service.
+//!
+//! What it does not simulate: schemas and their defaults and rules (an object is taken as it is), admission, authorization, lists
+//! in pages, tables, and the fields that server-side apply would take away again.
+
+mod kinds;
+mod metadata;
+mod refusal;
+mod request;
+mod selector;
+mod server;
+mod store;
+mod watch;
+
+pub use kinds::{Kind, Kinds};
+pub use refusal::Refusal;
+pub use selector::Selector;
+pub use server::{ApiServer, Body};
+pub use store::{Preconditions, Store, Subresource};
+pub use watch::{Change, Event};

@@ -1,0 +1,333 @@
+//! Answering HTTP requests from the store, in the process.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, stream};
+use http::{Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::request::{Asked, Parts, PatchType, Verb, read};
+use crate::{Kind, Refusal, Selector, Store};
+
+/// The body of an answer: all at once, or a line for each event of a watch.
+pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
+
+/// What does a request that is a verb of its own, such as an eviction: the object that it is about, what was sent, and the answer.
+type Actions = dyn Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal> + Send + Sync;
+
+/// An API server in the process. Clones answer from the same objects.
+#[derive(Clone)]
+pub struct ApiServer {
+    store: Arc<Mutex<Store>>,
+    changed: Arc<watch::Sender<u64>>,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    actions: Arc<Actions>,
+    version: Arc<str>,
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer").finish_non_exhaustive()
+    }
+}
+
+impl ApiServer {
+    /// A server of these objects, which says that it is Kubernetes of that version.
+    pub fn new(
+        store: Store,
+        version: impl Into<Arc<str>>,
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        let revision = store.revision();
+        Self {
+            store: Arc::new(Mutex::new(store)),
+            changed: Arc::new(watch::channel(revision).0),
+            now: Arc::new(now),
+            actions: Arc::new(|_, _, _, action, _| Err(Refusal::unsupported(action))),
+            version: version.into(),
+        }
+    }
+
+    /// The same server, with that for requests that are verbs of their own.
+    #[must_use]
+    pub fn with_actions(
+        self,
+        actions: impl Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            actions: Arc::new(actions),
+            ..self
+        }
+    }
+
+    /// Does something with the objects, as whoever is behind the API does, and tells those who watch.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
+        let (result, revision) = {
+            let mut store = self.lock();
+            let result = work(&mut store);
+            (result, store.revision())
+        };
+        self.changed.send_if_modified(|known| {
+            let changed = *known != revision;
+            *known = revision;
+            changed
+        });
+        result
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, request: &Request<Bytes>) -> Response<Body> {
+        let accept = header_of(request, header::ACCEPT);
+        let parts = Parts {
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            accept,
+            content_type: header_of(request, header::CONTENT_TYPE),
+            body: request.body(),
+        };
+        match parts.path {
+            "/version" => return whole(200, &self.version_info()),
+            "/livez" | "/readyz" | "/healthz" => return whole(200, &json!("ok")),
+            _ => {}
+        }
+        let asked = match read(&parts, self.lock().kinds()) {
+            Ok(asked) => asked,
+            Err(refusal) => return refused(&refusal),
+        };
+        let result = match asked {
+            Asked {
+                verb: Verb::Watch(selector, from),
+                kind,
+                namespace,
+                metadata_only,
+            } => self.watch(kind, namespace, selector, from, metadata_only),
+            asked => {
+                let made = matches!(asked.verb, Verb::Create(_) | Verb::Action(..));
+                let metadata_only = asked.metadata_only;
+                self.with(|store| self.carry_out(store, asked))
+                    .map(|value| whole(if made { 201 } else { 200 }, &shown(value, metadata_only)))
+            }
+        };
+        result.unwrap_or_else(|refusal| refused(&refusal))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version_info(&self) -> Value {
+        let version = &*self.version;
+        let mut numbers = version.trim_start_matches('v').split('.');
+        json!({
+            "major": numbers.next().unwrap_or_default(), "minor": numbers.next().unwrap_or_default(),
+            "gitVersion": version, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "go1", "compiler": "gc", "platform": "linux/amd64",
+        })
+    }
+
+    fn carry_out(&self, store: &mut Store, asked: Asked) -> Result<Value, Refusal> {
+        let Asked {
+            kind,
+            namespace,
+            verb,
+            ..
+        } = asked;
+        let now = (self.now)();
+        match verb {
+            Verb::Get(name) => store.get(&kind, &namespace, &name).cloned(),
+            Verb::List(selector) => {
+                let items: Vec<_> = store.list(&kind, &namespace, &selector).cloned().collect();
+                Ok(json!({
+                    "apiVersion": kind.api_version(), "kind": format!("{}List", kind.kind),
+                    "metadata": {"resourceVersion": store.revision().to_string()}, "items": items,
+                }))
+            }
+            Verb::Create(object) => store.create(&kind, &namespace, object, now),
+            Verb::Replace(name, object, part) => store.replace(&kind, &namespace, &name, object, part),
+            Verb::Patch(name, patch, PatchType::Merge, part) => {
+                store.merge(&kind, &namespace, &name, &patch, part)
+            }
+            Verb::Patch(name, object, PatchType::Apply, _) => {
+                store.apply(&kind, &namespace, &name, object, now)
+            }
+            Verb::Delete(name, conditions) => store.delete(&kind, &namespace, &name, &conditions, now),
+            Verb::Action(name, action, sent) => {
+                let object = store.get(&kind, &namespace, &name)?.clone();
+                (self.actions)(store, &kind, &object, &action, &sent)
+            }
+            Verb::Watch(..) => Err(Refusal::unsupported("a watch as a single answer")),
+        }
+    }
+
+    /// Events after that resourceVersion or, without one, all objects as new and then events.
+    fn watch(
+        &self,
+        kind: Kind,
+        namespace: String,
+        selector: Selector,
+        from: Option<u64>,
+        metadata_only: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut waiting = VecDeque::new();
+        let revision = {
+            let store = self.lock();
+            match from {
+                // Whether it is too old is said at once.
+                Some(revision) => store.since(&kind, revision).map(|_| revision)?,
+                None => {
+                    waiting.extend(
+                        store
+                            .list(&kind, &namespace, &selector)
+                            .map(|object| json!({"type": "ADDED", "object": object})),
+                    );
+                    store.revision()
+                }
+            }
+        };
+        let follower = Follower {
+            server: self.clone(),
+            changed: self.changed.subscribe(),
+            kind,
+            namespace,
+            selector,
+            revision,
+            waiting,
+            ended: false,
+        };
+        let lines = stream::unfold(follower, |mut follower| async move {
+            let event = follower.next().await?;
+            Some((event, follower))
+        });
+        let frames = lines.map(move |event| {
+            let event = json!({"type": event["type"], "object": shown(event["object"].clone(), metadata_only)});
+            Ok(Frame::data(Bytes::from(format!("{event}\n"))))
+        });
+        Ok(response(200, frames.boxed()))
+    }
+}
+
+/// One watch, and where it is.
+struct Follower {
+    server: ApiServer,
+    changed: watch::Receiver<u64>,
+    kind: Kind,
+    namespace: String,
+    selector: Selector,
+    revision: u64,
+    waiting: VecDeque<Value>,
+    ended: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            self.changed.borrow_and_update();
+            self.look();
+            if self.waiting.is_empty() && self.changed.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let store = self.server.lock();
+        let wanted = |object: &Value| {
+            let of = object["metadata"]["namespace"].as_str().unwrap_or_default();
+            (self.namespace.is_empty() || of == self.namespace) && self.selector.matches(object)
+        };
+        match store.since(&self.kind, self.revision) {
+            Ok(events) => self.waiting.extend(events.filter_map(|event| event.seen_by(wanted))),
+            Err(refusal) => {
+                self.ended = true;
+                self.waiting
+                    .push_back(json!({"type": "ERROR", "object": refusal.status()}));
+            }
+        }
+        self.revision = store.revision();
+    }
+}
+
+/// The object, or each of a list, as it was asked for.
+fn shown(mut value: Value, metadata_only: bool) -> Value {
+    if !metadata_only || value["kind"] == "Status" {
+        return value;
+    }
+    if let Some(items) = value["items"].as_array_mut() {
+        let items: Vec<_> = items.drain(..).map(|item| shown(item, true)).collect();
+        return json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": value["metadata"], "items": items,
+        });
+    }
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": value["metadata"]})
+}
+
+fn header_of(request: &Request<Bytes>, name: header::HeaderName) -> &str {
+    request
+        .headers()
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+fn refused(refusal: &Refusal) -> Response<Body> {
+    whole(refusal.code, &refusal.status())
+}
+
+fn whole(code: u16, value: &Value) -> Response<Body> {
+    let bytes = Bytes::from(value.to_string());
+    response(code, stream::once(ready(Ok(Frame::data(bytes)))).boxed())
+}
+
+fn response(code: u16, frames: BoxStream<'static, Result<Frame<Bytes>, Infallible>>) -> Response<Body> {
+    let mut response = Response::new(StreamBody::new(frames));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+impl<B> tower::Service<Request<B>> for ApiServer
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = B::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(server.answer(&Request::from_parts(head, body)))
+        }
+        .boxed()
+    }
+}

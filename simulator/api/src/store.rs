@@ -1,0 +1,397 @@
+//! The objects, and what may be done to them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::metadata::{has_finalizers, owners, set, stamp, text, unset};
+use crate::watch::Log;
+use crate::{Change, Event, Kind, Kinds, Refusal, Selector};
+
+/// An object's place: namespace (empty for kinds without) and name.
+type Place = (String, String);
+
+/// Which part of an object a write is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subresource {
+    /// All but its status, where that is a subresource.
+    Main,
+    /// Its status.
+    Status,
+}
+
+/// What has to be so for a deletion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    /// The object's UID.
+    pub uid: Option<String>,
+    /// Its resourceVersion.
+    pub resource_version: Option<String>,
+}
+
+/// All objects of an API server.
+#[derive(Debug)]
+pub struct Store {
+    kinds: Kinds,
+    objects: BTreeMap<Kind, BTreeMap<Place, Value>>,
+    revision: u64,
+    made: u64,
+    seed: Uuid,
+    log: Log,
+}
+
+impl Store {
+    /// An empty store. The same seed gives the same UIDs.
+    pub fn new(kinds: Kinds, seed: &str) -> Self {
+        Self {
+            kinds,
+            objects: BTreeMap::new(),
+            revision: 1,
+            made: 0,
+            seed: Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()),
+            log: Log::default(),
+        }
+    }
+
+    /// The kinds that it knows.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// The resourceVersion of the latest change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Forgets what happened so far: who watches from an earlier resourceVersion has to list anew.
+    pub fn compact(&mut self) {
+        self.log.forget(self.revision);
+    }
+
+    /// The object of that name.
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<&Value, Refusal> {
+        self.find(kind, namespace, name)
+            .ok_or_else(|| Refusal::not_found(kind, name))
+    }
+
+    /// All objects of the kind that are wanted, of one namespace or (where it is empty) of all.
+    pub fn list<'a>(
+        &'a self,
+        kind: &Kind,
+        namespace: &'a str,
+        selector: &'a Selector,
+    ) -> impl Iterator<Item = &'a Value> {
+        self.objects
+            .get(kind)
+            .into_iter()
+            .flatten()
+            .filter(move |((of, _), object)| {
+                (namespace.is_empty() || of == namespace) && selector.matches(object)
+            })
+            .map(|(_, object)| object)
+    }
+
+    /// What happened to objects of the kind after that resourceVersion.
+    pub fn since<'a>(
+        &'a self,
+        kind: &'a Kind,
+        revision: u64,
+    ) -> Result<impl Iterator<Item = &'a Event>, Refusal> {
+        Ok(self.log.since(revision)?.filter(move |event| event.kind == *kind))
+    }
+
+    /// Makes the object.
+    pub fn create(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        self.made += 1;
+        if text(&object, "name").is_none_or(str::is_empty) {
+            let prefix = text(&object, "generateName").unwrap_or_default();
+            if prefix.is_empty() {
+                return Err(Refusal::bad("name or generateName is required"));
+            }
+            let name = format!("{prefix}{:05x}", self.made);
+            set(&mut object, "name", name.into());
+        }
+        let name = text(&object, "name").unwrap_or_default().to_owned();
+        if self.find(kind, namespace, &name).is_some() {
+            return Err(Refusal::exists(kind, &name));
+        }
+        if text(&object, "resourceVersion").is_some_and(|v| !v.is_empty()) {
+            return Err(Refusal::bad(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        object["apiVersion"] = kind.api_version().into();
+        object["kind"] = kind.kind.into();
+        if kind.has_status && let Some(fields) = object.as_object_mut() {
+            fields.remove("status");
+        }
+        if kind.namespaced {
+            set(&mut object, "namespace", namespace.into());
+        }
+        let uid = Uuid::new_v5(&self.seed, &self.made.to_be_bytes());
+        set(&mut object, "uid", uid.to_string().into());
+        set(&mut object, "creationTimestamp", stamp(now));
+        if kind.has_status {
+            set(&mut object, "generation", 1.into());
+        }
+        unset(&mut object, "deletionTimestamp");
+        Ok(self.put(kind, None, object))
+    }
+
+    /// Puts the object in the place of the one of its name. Where it names a resourceVersion or a UID, they have to be that one's.
+    pub fn replace(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        object: Value,
+        part: Subresource,
+    ) -> Result<Value, Refusal> {
+        let old = self.get(kind, namespace, name)?.clone();
+        for (field, why) in [
+            (
+                "resourceVersion",
+                "the object has been modified; please apply your changes to the latest version and try again",
+            ),
+            ("uid", "Precondition failed: UID in object meta differs"),
+        ] {
+            let wanted = text(&object, field).filter(|v| !v.is_empty());
+            if wanted.is_some() && wanted != text(&old, field) {
+                return Err(Refusal::conflict(kind, name, why));
+            }
+        }
+        Ok(self.update(kind, old, object, part))
+    }
+
+    /// Changes the object of that name by a JSON merge patch.
+    /// See RFC 7386.
+    pub fn merge(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        part: Subresource,
+    ) -> Result<Value, Refusal> {
+        let mut object = self.get(kind, namespace, name)?.clone();
+        let known = text(&object, "resourceVersion").map(str::to_owned);
+        json_patch::merge(&mut object, patch);
+        if text(&object, "resourceVersion") != known.as_deref() && known.is_some() {
+            // A patch that names a resourceVersion is one to that version only.
+            return self.replace(kind, namespace, name, object, part);
+        }
+        let old = self.get(kind, namespace, name)?.clone();
+        Ok(self.update(kind, old, object, part))
+    }
+
+    /// Server-side apply: the object gets these fields, or is made of them. Fields that an earlier apply had and this one has not
+    /// stay as they are.
+    pub fn apply(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        if self.find(kind, namespace, name).is_some() {
+            self.merge(kind, namespace, name, &object, Subresource::Main)
+        } else {
+            self.create(kind, namespace, object, now)
+        }
+    }
+
+    /// Asks for the object's deletion. One with finalizers is marked, and goes with the last of them.
+    pub fn delete(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        conditions: &Preconditions,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        let old = self.get(kind, namespace, name)?.clone();
+        for (wanted, field) in [
+            (&conditions.uid, "uid"),
+            (&conditions.resource_version, "resourceVersion"),
+        ] {
+            if wanted.is_some() && wanted.as_deref() != text(&old, field) {
+                let why = format!(
+                    "Precondition failed: {field} in precondition: {}, in object meta: {}",
+                    wanted.as_deref().unwrap_or_default(),
+                    text(&old, field).unwrap_or_default()
+                );
+                return Err(Refusal::conflict(kind, name, &why));
+            }
+        }
+        if !has_finalizers(&old) {
+            return Ok(self.remove(kind, old));
+        }
+        if text(&old, "deletionTimestamp").is_some() {
+            return Ok(old);
+        }
+        let mut object = old.clone();
+        set(&mut object, "deletionTimestamp", stamp(now));
+        set(&mut object, "deletionGracePeriodSeconds", 0.into());
+        bump_generation(kind, &mut object);
+        Ok(self.put(kind, Some(old), object))
+    }
+
+    /// Deletes one object that has owners and none of them is there any more; whether there was one. The garbage collector of a real
+    /// cluster comes some time later, too.
+    pub fn collect(&mut self, now: Timestamp) -> bool {
+        let garbage = self.objects.iter().find_map(|(kind, objects)| {
+            let ((namespace, name), _) = objects.iter().find(|((namespace, _), object)| {
+                let owners = owners(object);
+                text(object, "deletionTimestamp").is_none()
+                    && !owners.is_empty()
+                    && !owners.iter().any(|owner| self.has_owner(namespace, *owner))
+            })?;
+            Some((kind.clone(), namespace.clone(), name.clone()))
+        });
+        let Some((kind, namespace, name)) = garbage else {
+            return false;
+        };
+        self.delete(&kind, &namespace, &name, &Preconditions::default(), now)
+            .is_ok()
+    }
+
+    fn has_owner(&self, namespace: &str, (version, kind, name, uid): (&str, &str, &str, &str)) -> bool {
+        let Some(kind) = self.kinds.named(version, kind) else {
+            // Of a kind that is not known here nothing can be said.
+            return true;
+        };
+        let namespace = if kind.namespaced { namespace } else { "" };
+        self.find(kind, namespace, name)
+            .is_some_and(|owner| text(owner, "uid") == Some(uid))
+    }
+
+    fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects
+            .get(kind)?
+            .get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The old object with what a write to that part of it may change.
+    fn update(&mut self, kind: &Kind, old: Value, wanted: Value, part: Subresource) -> Value {
+        let mut object = match (kind.has_status, part) {
+            (true, Subresource::Status) => {
+                let mut object = old.clone();
+                object["status"] = wanted["status"].clone();
+                object
+            }
+            (true, Subresource::Main) => {
+                let mut object = wanted;
+                match old.get("status") {
+                    Some(status) => object["status"] = status.clone(),
+                    None => {
+                        if let Some(fields) = object.as_object_mut() {
+                            fields.remove("status");
+                        }
+                    }
+                }
+                object
+            }
+            (false, _) => wanted,
+        };
+        // What no write changes.
+        for field in [
+            "name",
+            "namespace",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "generation",
+            "resourceVersion",
+        ] {
+            match old["metadata"].get(field) {
+                Some(value) => set(&mut object, field, value.clone()),
+                None => unset(&mut object, field),
+            }
+        }
+        object["apiVersion"] = kind.api_version().into();
+        object["kind"] = kind.kind.into();
+        if object == old {
+            return old;
+        }
+        if part == Subresource::Main && differs(&old, &object) {
+            bump_generation(kind, &mut object);
+        }
+        if text(&object, "deletionTimestamp").is_some() && !has_finalizers(&object) {
+            return self.remove(kind, object);
+        }
+        self.put(kind, Some(old), object)
+    }
+
+    fn put(&mut self, kind: &Kind, before: Option<Value>, mut object: Value) -> Value {
+        self.revision += 1;
+        set(&mut object, "resourceVersion", self.revision.to_string().into());
+        self.objects
+            .entry(kind.clone())
+            .or_default()
+            .insert(place(&object), object.clone());
+        let change = if before.is_some() {
+            Change::Modified
+        } else {
+            Change::Added
+        };
+        self.tell(kind, change, before, object.clone());
+        object
+    }
+
+    fn remove(&mut self, kind: &Kind, mut object: Value) -> Value {
+        self.revision += 1;
+        let before = self
+            .objects
+            .get_mut(kind)
+            .and_then(|objects| objects.remove(&place(&object)));
+        set(&mut object, "resourceVersion", self.revision.to_string().into());
+        self.tell(kind, Change::Deleted, before, object.clone());
+        object
+    }
+
+    fn tell(&mut self, kind: &Kind, change: Change, before: Option<Value>, object: Value) {
+        self.log.add(Event {
+            revision: self.revision,
+            change,
+            kind: kind.clone(),
+            before,
+            object,
+        });
+    }
+}
+
+fn place(object: &Value) -> Place {
+    let of = |field| text(object, field).unwrap_or_default().to_owned();
+    (of("namespace"), of("name"))
+}
+
+/// Whether anything but metadata and status differs.
+fn differs(old: &Value, new: &Value) -> bool {
+    let body = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("metadata");
+            fields.remove("status");
+        }
+        object
+    };
+    body(old) != body(new)
+}
+
+/// Kinds without a status have no generation either.
+fn bump_generation(kind: &Kind, object: &mut Value) {
+    if !kind.has_status {
+        return;
+    }
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
+    set(object, "generation", json!(generation));
+}
