@@ -67,8 +67,22 @@ impl Kinds {
             kind("apps", "v1", "Deployment", "deployments", true, true),
             kind("coordination.k8s.io", "v1", "Lease", "leases", true, false),
             kind("events.k8s.io", "v1", "Event", "events", true, false),
-            kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true, false),
-            kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true, true),
+            kind(
+                "networking.k8s.io",
+                "v1",
+                "NetworkPolicy",
+                "networkpolicies",
+                true,
+                false,
+            ),
+            kind(
+                "policy",
+                "v1",
+                "PodDisruptionBudget",
+                "poddisruptionbudgets",
+                true,
+                true,
+            ),
         ] {
             kinds.add(known);
         }

@@ -51,7 +51,12 @@ pub(crate) struct Parts<'a> {
 
 /// Reads a request. Paths: <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 pub(crate) fn read(parts: &Parts<'_>, kinds: &Kinds) -> Result<Asked, Refusal> {
-    let words: Vec<_> = parts.path.split('/').filter(|w| !w.is_empty()).map(decode).collect();
+    let words: Vec<_> = parts
+        .path
+        .split('/')
+        .filter(|w| !w.is_empty())
+        .map(decode)
+        .collect();
     let words: Vec<&str> = words.iter().map(Cow::as_ref).collect();
     let (group, version, rest) = match words.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
@@ -97,7 +102,10 @@ fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb
             let of = |key: &str| query.get(key).map(Cow::as_ref).unwrap_or_default();
             let selector = Selector::parse(of("labelSelector"), of("fieldSelector"))?;
             if matches!(of("watch"), "true" | "1") {
-                Ok(Verb::Watch(selector, of("resourceVersion").parse().ok().filter(|r| *r > 0)))
+                Ok(Verb::Watch(
+                    selector,
+                    of("resourceVersion").parse().ok().filter(|r| *r > 0),
+                ))
             } else {
                 Ok(Verb::List(selector))
             }
@@ -157,7 +165,8 @@ fn decode(text: &str) -> Cow<'_, str> {
         match byte {
             b'+' => bytes.push(b' '),
             b'%' => {
-                let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|d| char::from(d).to_digit(16)));
+                let digits =
+                    [rest.next(), rest.next()].map(|digit| digit.and_then(|d| char::from(d).to_digit(16)));
                 if let [Some(high), Some(low)] = digits {
                     bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
                 }

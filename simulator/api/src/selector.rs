@@ -25,11 +25,7 @@ impl Selector {
             }
             let (key, value, negated) = split(part);
             let path = vec!["metadata".to_owned(), "labels".to_owned(), key];
-            wanted.push(Wanted {
-                path,
-                value,
-                negated,
-            });
+            wanted.push(Wanted { path, value, negated });
         }
         for part in fields.split(',').filter(|p| !p.is_empty()) {
             let (key, value, negated) = split(part);

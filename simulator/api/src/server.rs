@@ -63,7 +63,10 @@ impl ApiServer {
     #[must_use]
     pub fn with_actions(
         self,
-        actions: impl Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal> + Send + Sync + 'static,
+        actions: impl Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self {
             actions: Arc::new(actions),
@@ -183,17 +186,17 @@ impl ApiServer {
         let mut waiting = VecDeque::new();
         let revision = {
             let store = self.lock();
-            match from {
+            if let Some(revision) = from {
                 // Whether it is too old is said at once.
-                Some(revision) => store.since(&kind, revision).map(|_| revision)?,
-                None => {
-                    waiting.extend(
-                        store
-                            .list(&kind, &namespace, &selector)
-                            .map(|object| json!({"type": "ADDED", "object": object})),
-                    );
-                    store.revision()
-                }
+                store.since(&kind, revision).map(drop)?;
+                revision
+            } else {
+                waiting.extend(
+                    store
+                        .list(&kind, &namespace, &selector)
+                        .map(|object| json!({"type": "ADDED", "object": object})),
+                );
+                store.revision()
             }
         };
         let follower = Follower {
@@ -211,7 +214,8 @@ impl ApiServer {
             Some((event, follower))
         });
         let frames = lines.map(move |event| {
-            let event = json!({"type": event["type"], "object": shown(event["object"].clone(), metadata_only)});
+            let event =
+                json!({"type": event["type"], "object": shown(event["object"].clone(), metadata_only)});
             Ok(Frame::data(Bytes::from(format!("{event}\n"))))
         });
         Ok(response(200, frames.boxed()))
@@ -254,7 +258,9 @@ impl Follower {
             (self.namespace.is_empty() || of == self.namespace) && self.selector.matches(object)
         };
         match store.since(&self.kind, self.revision) {
-            Ok(events) => self.waiting.extend(events.filter_map(|event| event.seen_by(wanted))),
+            Ok(events) => self
+                .waiting
+                .extend(events.filter_map(|event| event.seen_by(wanted))),
             Err(refusal) => {
                 self.ended = true;
                 self.waiting

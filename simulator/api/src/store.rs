@@ -130,7 +130,9 @@ impl Store {
         }
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.into();
-        if kind.has_status && let Some(fields) = object.as_object_mut() {
+        if kind.has_status
+            && let Some(fields) = object.as_object_mut()
+        {
             fields.remove("status");
         }
         if kind.namespaced {

@@ -48,13 +48,24 @@ async fn an_object_is_made_once_read_and_changed_at_its_latest_version_only() {
     assert_eq!(api.get_opt("b").await.unwrap(), None);
 
     let mut first = made.clone();
-    first.data.as_mut().unwrap().insert("k".to_owned(), "2".to_owned());
+    first
+        .data
+        .as_mut()
+        .unwrap()
+        .insert("k".to_owned(), "2".to_owned());
     let changed = api.replace("a", &PostParams::default(), &first).await.unwrap();
     assert_ne!(changed.resource_version(), made.resource_version());
-    let stale = api.replace("a", &PostParams::default(), &first).await.unwrap_err();
+    let stale = api
+        .replace("a", &PostParams::default(), &first)
+        .await
+        .unwrap_err();
     assert_eq!(code(&stale), 409);
     let same = api.replace("a", &PostParams::default(), &changed).await.unwrap();
-    assert_eq!(same.resource_version(), changed.resource_version(), "nothing was changed");
+    assert_eq!(
+        same.resource_version(),
+        changed.resource_version(),
+        "nothing was changed"
+    );
 }
 
 #[tokio::test]
@@ -109,7 +120,10 @@ async fn an_object_with_finalizers_goes_with_the_last_of_them_and_no_other_is_de
         .await
         .unwrap();
     assert_eq!(api.get_opt("a").await.unwrap(), None);
-    assert_eq!(code(&api.delete("a", &DeleteParams::default()).await.unwrap_err()), 404);
+    assert_eq!(
+        code(&api.delete("a", &DeleteParams::default()).await.unwrap_err()),
+        404
+    );
 }
 
 #[tokio::test]
@@ -120,11 +134,11 @@ async fn what_has_lost_its_owner_is_collected() {
     let secrets = Api::<Secret>::namespaced(client, "default");
     let node: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
     let owner = nodes.create(&PostParams::default(), &node).await.unwrap();
-    let owned: Secret = serde_json::from_value(json!({"metadata": {"name": "s", "ownerReferences": [
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "s", "ownerReferences": [
         {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": owner.uid().unwrap()},
     ]}}))
     .unwrap();
-    secrets.create(&PostParams::default(), &owned).await.unwrap();
+    secrets.create(&PostParams::default(), &secret).await.unwrap();
     let now = "2026-01-01T00:00:01Z".parse().unwrap();
     assert!(!server.with(|store| store.collect(now)));
     nodes.delete("n", &DeleteParams::default()).await.unwrap();
@@ -188,14 +202,18 @@ async fn a_watch_tells_what_happens_and_can_be_resumed_until_its_place_is_gone()
         assert!(
             matches!(
                 told.as_slice(),
-                [WatchEvent::Deleted(_), WatchEvent::Added(_), WatchEvent::Deleted(_)]
+                [
+                    WatchEvent::Deleted(_),
+                    WatchEvent::Added(_),
+                    WatchEvent::Deleted(_)
+                ]
             ),
             "{told:?}"
         );
         // Begun again at the same place, it tells the same.
         events = watch().await;
     }
-    server.with(|store| store.compact());
+    server.with(Store::compact);
     let told = watch_error(&api, &from).await;
     assert_eq!(told, 410);
 }
