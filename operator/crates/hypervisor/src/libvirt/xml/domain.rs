@@ -11,10 +11,6 @@ use crate::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Owner, VolumeFormat
 
 const AGENT_CHANNEL: &str = "org.qemu.guest_agent.0";
 
-/// How much translated code QEMU may keep for an emulated guest, in MiB. A control plane fills QEMU's default of 1 GiB while it starts;
-/// then all of it is thrown away and translated again. More than 2 GiB QEMU does not take. Only what is used takes memory of the host.
-const TRANSLATION_CACHE_MIB: u32 = 2047;
-
 /// What the XML of a domain says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DomainXml {
@@ -78,21 +74,16 @@ pub(crate) fn render_domain(
         .child(Element::new("on_reboot").text("restart"))
         .child(Element::new("on_crash").text("restart"));
     if guests == Guests::Qemu {
-        let mut features = Element::new("features")
-            .child(Element::new("acpi"))
-            .child(Element::new("apic"));
         let cpu = match spec.domain_type {
             DomainType::Kvm => "host-passthrough",
-            DomainType::Qemu => {
-                let cache = Element::new("tb-cache")
-                    .attribute("unit", "MiB")
-                    .text(TRANSLATION_CACHE_MIB);
-                features = features.child(Element::new("tcg").child(cache));
-                "maximum"
-            }
+            DomainType::Qemu => "maximum",
         };
         domain = domain
-            .child(features)
+            .child(
+                Element::new("features")
+                    .child(Element::new("acpi"))
+                    .child(Element::new("apic")),
+            )
             .child(Element::new("cpu").attribute("mode", cpu))
             .child(Element::new("clock").attribute("offset", "utc"));
     }
@@ -376,8 +367,8 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_type_chooses_the_processor_and_room_for_translated_code() {
-        let of = |domain_type| {
+    fn the_domain_type_chooses_the_processor() {
+        let mode = |domain_type| {
             let root = render(
                 &DomainSpec {
                     domain_type,
@@ -385,12 +376,10 @@ mod tests {
                 },
                 Guests::Qemu,
             );
-            let mode = root.get("cpu").unwrap().value("mode").unwrap().to_owned();
-            let translation = root.get("features").unwrap().get("tcg").is_some();
-            (mode, translation)
+            root.get("cpu").unwrap().value("mode").unwrap().to_owned()
         };
-        assert_eq!(of(DomainType::Kvm), ("host-passthrough".to_owned(), false));
-        assert_eq!(of(DomainType::Qemu), ("maximum".to_owned(), true));
+        assert_eq!(mode(DomainType::Kvm), "host-passthrough");
+        assert_eq!(mode(DomainType::Qemu), "maximum");
     }
 
     #[test]
