@@ -20,7 +20,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_operator::child::{
     ChildAccess, ChildApi, ChildKeeper, ChildKey, Children, Eviction, NODE_LABELS_ANNOTATION, NodeShape,
-    ObjectName,
+    ObjectName, connect,
 };
 use seedbed_operator::context::{SystemClock, TokioTasks};
 use serde::Serialize;
@@ -67,7 +67,7 @@ async fn setting() -> Setting {
     let children = ChildKeeper::new(
         Arc::new(SystemClock::new()),
         Arc::new(TokioTasks),
-        Duration::from_secs(10),
+        |key, access| connect(key, access, Duration::from_secs(10)),
     );
     let child = children.api(&key, &access).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())

@@ -15,7 +15,7 @@ pub use args::Args;
 use stop::Stop;
 
 use crate::backoff::Backoff;
-use crate::child::ChildKeeper;
+use crate::child::{self, ChildKeeper};
 use crate::context::{
     Clock, Context, Randomness, Settings, SystemClock, SystemRandomness, Tasks, TokioTasks,
 };
@@ -194,7 +194,10 @@ fn context(
         tasks.clone(),
         settings.upload_limit,
     );
-    let children = ChildKeeper::new(clock.clone(), tasks.clone(), settings.child_call_limit);
+    let limit = settings.child_call_limit;
+    let children = ChildKeeper::new(clock.clone(), tasks.clone(), move |key, access| {
+        child::connect(key, access, limit)
+    });
     Context {
         events: EventRecorder::new(client.clone(), clock.clone(), random.clone(), &args.identity),
         backoff: Arc::new(Backoff::new(random.clone())),

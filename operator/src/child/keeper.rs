@@ -2,23 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{AbortHandle, abortable};
 use futures::stream::BoxStream;
+use kube::Client;
 
-use super::kube_child::{KubeChild, connect};
+use super::kube_child::KubeChild;
 use super::watch::{Seen, Watching};
 use super::{ChildAccess, ChildApi, ChildError, ChildKey, Children};
 use crate::context::{Clock, Tasks};
 use crate::triggers::Triggers;
 
+/// Makes a client of a child's API.
+type Connect = Box<dyn Fn(&ChildKey, &ChildAccess) -> Result<Client, ChildError> + Send + Sync>;
+
 /// One client and one set of watches for each child cluster, made when it is first asked for.
 pub struct ChildKeeper {
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
-    call_limit: Duration,
+    connect: Connect,
     kept: Mutex<HashMap<ChildKey, Kept>>,
     triggers: Triggers<ChildKey>,
 }
@@ -36,19 +39,23 @@ impl Drop for Kept {
 }
 
 impl ChildKeeper {
-    /// Calls to a child have their answer within `call_limit`.
-    pub fn new(clock: Arc<dyn Clock>, tasks: Arc<dyn Tasks>, call_limit: Duration) -> Self {
+    /// Reaches each child by the client that `connect` makes: one whose calls have their answer within a limit.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        tasks: Arc<dyn Tasks>,
+        connect: impl Fn(&ChildKey, &ChildAccess) -> Result<Client, ChildError> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             clock,
             tasks,
-            call_limit,
+            connect: Box::new(connect),
             kept: Mutex::default(),
             triggers: Triggers::default(),
         }
     }
 
     fn keep(&self, key: &ChildKey, access: &ChildAccess) -> Result<Kept, ChildError> {
-        let client = connect(key, access, self.call_limit)?;
+        let client = (self.connect)(key, access)?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let watching = Watching {
             key: key.clone(),

@@ -89,8 +89,8 @@ impl ChildApi for KubeChild {
     }
 }
 
-/// A client of the child's API as its administrator, whose calls end within `limit`.
-pub(super) fn connect(key: &ChildKey, access: &ChildAccess, limit: Duration) -> Result<Client, ChildError> {
+/// A client of the child's API, as its administrator, over TLS. Calls have their answer within `limit`.
+pub fn connect(key: &ChildKey, access: &ChildAccess, limit: Duration) -> Result<Client, ChildError> {
     let unusable = |what: &str, message: String| ChildError::Unusable {
         cluster: key.clone(),
         what: what.to_owned(),

@@ -23,6 +23,7 @@ use seedbed_kubeadm::token::BootstrapToken;
 pub use access::{ChildAccess, ChildKey};
 pub use error::ChildError;
 pub use keeper::ChildKeeper;
+pub use kube_child::connect;
 pub use node::{NODE_LABELS_ANNOTATION, NodeShape};
 pub use pods::{Eviction, PodRef};
 pub use view::{ChildView, ObjectName};

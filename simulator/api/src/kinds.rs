@@ -94,6 +94,11 @@ impl Kinds {
         self.0.insert((kind.group, kind.plural), kind);
     }
 
+    /// The first kind of that name in paths, by the order of the groups: the core group's comes first.
+    pub fn of_plural(&self, plural: &str) -> Option<&Kind> {
+        self.0.values().find(|k| k.plural == plural)
+    }
+
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
         self.0
             .values()

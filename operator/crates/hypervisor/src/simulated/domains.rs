@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    fn cut(&mut self, name: &str) {
+    pub(super) fn cut(&mut self, name: &str) {
         if self.domains.get(name).is_some_and(|d| d.power != PowerState::Off) {
             self.switch(name, PowerState::Off);
             self.changes.push(Change::Off(name.to_owned()));

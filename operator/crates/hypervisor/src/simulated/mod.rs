@@ -13,6 +13,7 @@ mod refusal;
 mod state;
 mod volumes;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,19 @@ impl Simulated {
     /// Somebody else makes a network on the host. One of that name that is there already is left alone.
     pub fn make_foreign_network(&self, name: &str) {
         self.change(|state| state.add_foreign_network(name));
+    }
+
+    /// The address that its networks give the card with that MAC address.
+    pub fn address_of(&self, mac: &str) -> Option<Ipv4Addr> {
+        self.look(|state| {
+            let mut reservations = state.networks.values().flat_map(|n| &n.reservations);
+            reservations.find(|r| r.mac == mac).map(|r| r.ip)
+        })
+    }
+
+    /// The machine loses its power, as when its process on the host is killed.
+    pub fn lose_power(&self, domain: &str) {
+        self.change(|state| state.cut(domain));
     }
 
     /// A guest's agent opened or closed its channel.

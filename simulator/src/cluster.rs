@@ -1,0 +1,160 @@
+//! What stands in a child cluster's API.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use seedbed_simulated_api::{Kind, Kinds, Store, Subresource};
+use serde_json::{Value, json};
+
+use crate::job::NodeSpec;
+
+/// The objects that `kubeadm init` leaves, but its node.
+pub(crate) fn new(seed: &str, token: Option<&(String, String)>, now: Timestamp) -> Store {
+    let mut store = Store::new(Kinds::builtin(), seed);
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+        put(
+            &mut store,
+            "namespaces",
+            "",
+            json!({"metadata": {"name": name}}),
+            now,
+        );
+    }
+    let info = json!({"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": ""}});
+    put(&mut store, "configmaps", "kube-public", info, now);
+    if let Some((id, secret)) = token {
+        let data = json!({"token-id": STANDARD.encode(id), "token-secret": STANDARD.encode(secret)});
+        let object = json!({
+            "metadata": {"name": format!("bootstrap-token-{id}")}, "type": "bootstrap.kubernetes.io/token", "data": data,
+        });
+        put(&mut store, "secrets", "kube-system", object, now);
+    }
+    store
+}
+
+/// Whether a node may join with that token.
+pub(crate) fn admits(store: &Store, (id, secret): &(String, String)) -> bool {
+    kind(store, "secrets")
+        .and_then(|kind| {
+            store
+                .get(&kind, "kube-system", &format!("bootstrap-token-{id}"))
+                .ok()
+        })
+        .and_then(|token| token["data"]["token-secret"].as_str())
+        .and_then(|data| STANDARD.decode(data).ok())
+        .is_some_and(|found| found == secret.as_bytes())
+}
+
+/// The kubelet registers its node, unless it is there.
+pub(crate) fn register(
+    store: &mut Store,
+    node: &NodeSpec,
+    control_plane: bool,
+    version: &str,
+    now: Timestamp,
+) {
+    let mut labels = json!({"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"});
+    let mut taints = node.taints.clone();
+    if control_plane {
+        labels["node-role.kubernetes.io/control-plane"] = "".into();
+        if taints.is_null() {
+            taints = json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]);
+        }
+    }
+    let mut spec = json!({"providerID": node.provider_id});
+    if taints.as_array().is_some_and(|taints| !taints.is_empty()) {
+        spec["taints"] = taints;
+    }
+    put(
+        store,
+        "nodes",
+        "",
+        json!({"metadata": {"name": node.name, "labels": labels}, "spec": spec}),
+        now,
+    );
+    let status = json!({
+        "addresses": [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}],
+        "allocatable": {"cpu": "2", "memory": "1900Mi", "pods": "110"},
+        "capacity": {"cpu": "2", "memory": "2000Mi", "pods": "110"},
+        "nodeInfo": {
+            "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.3.7", "kernelVersion": "6.12",
+            "kubeProxyVersion": "", "kubeletVersion": version, "machineID": "", "operatingSystem": "linux",
+            "osImage": "Debian GNU/Linux 13 (trixie)", "systemUUID": "",
+        },
+        "conditions": [ready("False", "KubeletNotReady", "container runtime network not ready", now)],
+    });
+    write_status(store, "nodes", "", &node.name, &status);
+}
+
+/// The kubelet says that its node is Ready, or nobody hears of it any more.
+pub(crate) fn set_ready(store: &mut Store, node: &str, is_ready: bool, now: Timestamp) {
+    let condition = if is_ready {
+        ready("True", "KubeletReady", "kubelet is posting ready status", now)
+    } else {
+        ready(
+            "Unknown",
+            "NodeStatusUnknown",
+            "Kubelet stopped posting node status.",
+            now,
+        )
+    };
+    let Some(mut status) = kind(store, "nodes")
+        .and_then(|kind| store.get(&kind, "", node).ok())
+        .map(|node| node["status"].clone())
+    else {
+        return;
+    };
+    if status["conditions"][0]["status"] == condition["status"] {
+        return;
+    }
+    status["conditions"] = json!([condition]);
+    write_status(store, "nodes", "", node, &status);
+}
+
+/// CoreDNS as kubeadm installs it, with none or both of its pods available.
+pub(crate) fn set_dns(store: &mut Store, available: bool, now: Timestamp) {
+    let labels = json!({"k8s-app": "kube-dns"});
+    let deployment = json!({
+        "metadata": {"name": "coredns", "labels": labels},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
+    });
+    put(store, "deployments", "kube-system", deployment, now);
+    let replicas = if available { 2 } else { 0 };
+    let status = json!({
+        "observedGeneration": 1, "replicas": 2, "availableReplicas": replicas,
+        "conditions": [{"type": "Available", "status": if available { "True" } else { "False" }}],
+    });
+    write_status(store, "deployments", "kube-system", "coredns", &status);
+}
+
+fn ready(status: &str, reason: &str, message: &str, now: Timestamp) -> Value {
+    json!({
+        "type": "Ready", "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    })
+}
+
+fn kind(store: &Store, plural: &str) -> Option<Kind> {
+    store.kinds().of_plural(plural).cloned()
+}
+
+/// Makes the object, unless it is there.
+fn put(store: &mut Store, plural: &str, namespace: &str, object: Value, now: Timestamp) {
+    if let Some(kind) = kind(store, plural) {
+        // What is there already was made by an earlier attempt, and stays.
+        let _ = store.create(&kind, namespace, object, now);
+    }
+}
+
+fn write_status(store: &mut Store, plural: &str, namespace: &str, name: &str, status: &Value) {
+    if let Some(kind) = kind(store, plural) {
+        // What somebody deleted meanwhile has no status either.
+        let _ = store.replace(
+            &kind,
+            namespace,
+            name,
+            json!({"metadata": {"name": name, "namespace": namespace}, "status": status}),
+            Subresource::Status,
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! Machines that exist in memory only: they boot, run the operator's jobs as kubeadm would, and form clusters with an API.
+//!
+//! [`Machines`] are the guests of a simulated host. A control plane's job makes a cluster, whose API is found by the machine's
+//! address ([`Machines::api`]) for as long as the machine runs; a worker's job joins it, if its token is the right one.
+//!
+//! What takes time takes the time that [`Timing`] says, by timers of whoever drives the simulation ([`Timers`]). What is not
+//! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods, and so drains, `DaemonSets`
+//! and controllers of the child; certificates; the network between machines.
+
+mod cluster;
+mod job;
+mod machines;
+mod timing;
+
+pub use machines::Machines;
+pub use timing::{Timers, Timing};

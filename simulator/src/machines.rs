@@ -1,0 +1,426 @@
+//! The machines of a host, and what their jobs do.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use seedbed_guest::simulated::{Begun, Identity, Os};
+use seedbed_hypervisor::DomainSpec;
+use seedbed_hypervisor::simulated::{Guests, Simulated};
+use seedbed_simulated_api::ApiServer;
+
+use crate::cluster;
+use crate::job::{self, Kubeadm, NodeSpec};
+use crate::timing::{Timers, Timing};
+
+/// Between two attempts of a worker to join.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// The machines of a simulated host. Clones are the same machines.
+#[derive(Clone)]
+pub struct Machines(Arc<Inner>);
+
+struct Inner {
+    timing: Timing,
+    timers: Arc<dyn Timers>,
+    host: OnceLock<Weak<Simulated>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is on a root volume, by the volume's name.
+    disks: BTreeMap<String, Disk>,
+    /// The machines that have power, by their domains' names.
+    on: BTreeMap<String, Power>,
+    boots: u64,
+}
+
+struct Disk {
+    os: Os,
+    /// The cluster whose control plane it is.
+    cluster: Option<Cluster>,
+    /// The node that its kubelet is, and where.
+    node: Option<(NodeSpec, Ipv4Addr)>,
+}
+
+struct Cluster {
+    address: Ipv4Addr,
+    version: String,
+    api: ApiServer,
+    answers: bool,
+}
+
+struct Power {
+    disk: String,
+    boot: u64,
+    agent: bool,
+}
+
+/// One boot of one machine: what was begun in it ends with it.
+#[derive(Clone)]
+struct Boot {
+    domain: String,
+    number: u64,
+}
+
+impl std::fmt::Debug for Machines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machines").finish_non_exhaustive()
+    }
+}
+
+impl Machines {
+    /// No machines yet.
+    pub fn new(timing: Timing, timers: Arc<dyn Timers>) -> Self {
+        Self(Arc::new(Inner {
+            timing,
+            timers,
+            host: OnceLock::new(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Tells them their host, whose networks give them their addresses. The first one counts.
+    pub fn set_host(&self, host: &Arc<Simulated>) {
+        let _ = self.0.host.set(Arc::downgrade(host));
+    }
+
+    /// The API that answers at that address now.
+    pub fn api(&self, address: Ipv4Addr) -> Option<ApiServer> {
+        let state = self.lock();
+        let cluster = state.cluster_at(address)?;
+        cluster.answers.then(|| cluster.api.clone())
+    }
+
+    /// How often machines were switched on.
+    pub fn boots(&self) -> u64 {
+        self.lock().boots
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn after(&self, delay: Duration, work: impl FnOnce(&Self) + Send + 'static) {
+        let machines = self.clone();
+        self.0.timers.after(delay, Box::new(move || work(&machines)));
+    }
+
+    /// Does something with the disk of a machine, unless that boot of it is over.
+    fn in_boot<T>(&self, boot: &Boot, work: impl FnOnce(&mut Disk) -> T) -> Option<T> {
+        let mut state = self.lock();
+        let disk = state
+            .on
+            .get(&boot.domain)
+            .filter(|p| p.boot == boot.number)?
+            .disk
+            .clone();
+        state.disks.get_mut(&disk).map(work)
+    }
+
+    /// The agent answers, and what the machine was before it lost its power begins anew.
+    fn booted(&self, boot: &Boot) {
+        let resumes = {
+            let mut state = self.lock();
+            let Some(power) = state.on.get_mut(&boot.domain).filter(|p| p.boot == boot.number) else {
+                return;
+            };
+            power.agent = true;
+            let disk = power.disk.clone();
+            state.disks.get(&disk).is_some_and(|d| d.cluster.is_some())
+        };
+        if let Some(host) = self.0.host.get().and_then(Weak::upgrade) {
+            host.agent_changed(&boot.domain, true);
+        }
+        let boot = boot.clone();
+        if resumes {
+            self.after(self.0.timing.api_server, move |machines| {
+                machines.in_boot(&boot, |disk| {
+                    if let Some(cluster) = &mut disk.cluster {
+                        cluster.answers = true;
+                    }
+                });
+                machines.report_ready(&boot);
+            });
+        } else {
+            self.report_ready(&boot);
+        }
+    }
+
+    fn begin(&self, boot: Boot, begun: &Begun) {
+        let token = begun.token.clone();
+        match job::read(begun) {
+            Ok(Kubeadm::Init {
+                node,
+                version,
+                address,
+                token: join_token,
+            }) => {
+                self.after(self.0.timing.api_server, move |machines| {
+                    machines.init(boot, token, node, version, address, join_token.as_ref());
+                });
+            }
+            Ok(Kubeadm::Join {
+                node,
+                server,
+                token: credentials,
+            }) => {
+                let limit = SignedDuration::try_from(self.0.timing.join_limit).unwrap_or(SignedDuration::MAX);
+                let deadline = self
+                    .0
+                    .timers
+                    .now()
+                    .saturating_add(limit)
+                    .unwrap_or(jiff::Timestamp::MAX);
+                let join = Join {
+                    boot,
+                    token,
+                    node,
+                    server,
+                    credentials,
+                    deadline,
+                };
+                self.join(join);
+            }
+            Err(why) => {
+                self.in_boot(&boot, |disk| {
+                    disk.os
+                        .log(&token, &format!("this job is not simulated: {why}\n"));
+                    disk.os.end(&token, 1);
+                });
+            }
+        }
+    }
+
+    /// The API server is up: the control plane's node registers, and the job goes on to its end.
+    fn init(
+        &self,
+        boot: Boot,
+        token: String,
+        node: NodeSpec,
+        version: String,
+        address: Ipv4Addr,
+        join_token: Option<&(String, String)>,
+    ) {
+        let now = self.0.timers.now();
+        let timers = self.0.timers.clone();
+        let mut store = cluster::new(&format!("{} {}", boot.domain, boot.number), join_token, now);
+        cluster::register(&mut store, &node, true, &version, now);
+        let api = ApiServer::new(store, version.clone(), move || timers.now());
+        let is_on = self.in_boot(&boot, |disk| {
+            disk.os.log(&token, "seedbed: phase kubeadm\n");
+            disk.node = Some((node, address));
+            disk.cluster = Some(Cluster {
+                address,
+                version,
+                api,
+                answers: true,
+            });
+        });
+        if is_on.is_none() {
+            return;
+        }
+        self.report_ready(&boot);
+        self.after(self.0.timing.init, move |machines| {
+            let ended = machines.in_boot(&boot, |disk| {
+                disk.os.log(&token, "seedbed: phase done\n");
+                disk.os.end(&token, 0);
+            });
+            if ended.is_some() {
+                machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
+                machines.after(machines.0.timing.dns, move |machines| {
+                    machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
+                });
+            }
+        });
+    }
+
+    /// A worker asks whether it may join, again and again.
+    fn join(&self, join: Join) {
+        if self.in_boot(&join.boot, |_| ()).is_none() {
+            return;
+        }
+        let admitted = self
+            .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
+            .unwrap_or(false);
+        if admitted {
+            self.after(self.0.timing.join, move |machines| machines.joined(join));
+        } else if self.0.timers.now() < join.deadline {
+            self.after(JOIN_PAUSE, move |machines| machines.join(join));
+        } else {
+            self.in_boot(&join.boot, |disk| {
+                disk.os
+                    .log(&join.token, "error execution phase kubelet-start: timed out\n");
+                disk.os.end(&join.token, 1);
+            });
+        }
+    }
+
+    fn joined(&self, join: Join) {
+        let version = {
+            let state = self.lock();
+            state.cluster_at(join.server).map(|c| c.version.clone())
+        };
+        let Some(version) = version else {
+            return self.join(join);
+        };
+        let registered = self.with_api(join.server, |store, now| {
+            cluster::register(store, &join.node, false, &version, now);
+        });
+        if registered.is_none() {
+            return self.join(join);
+        }
+        self.in_boot(&join.boot, |disk| {
+            disk.node = Some((join.node, join.server));
+            disk.os.log(&join.token, "seedbed: phase done\n");
+            disk.os.end(&join.token, 0);
+        });
+        self.report_ready(&join.boot);
+    }
+
+    /// The kubelet of a machine, if it is a node, says so after a while.
+    fn report_ready(&self, boot: &Boot) {
+        let boot = boot.clone();
+        self.after(self.0.timing.node_ready, move |machines| {
+            let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
+            if let Some((node, server)) = node {
+                machines.with_api(server, |store, now| {
+                    cluster::set_ready(store, &node.name, true, now);
+                });
+            }
+        });
+    }
+
+    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless it runs again.
+    fn missed(&self, disk: &str) {
+        let node = {
+            let state = self.lock();
+            if state.on.values().any(|power| power.disk == disk) {
+                return;
+            }
+            state.disks.get(disk).and_then(|d| d.node.clone())
+        };
+        if let Some((node, server)) = node {
+            self.with_api(server, |store, now| {
+                cluster::set_ready(store, &node.name, false, now);
+            });
+        }
+    }
+
+    /// Does something in a cluster's API, if it answers.
+    fn with_api<T>(
+        &self,
+        address: Ipv4Addr,
+        work: impl FnOnce(&mut seedbed_simulated_api::Store, jiff::Timestamp) -> T,
+    ) -> Option<T> {
+        let api = self.api(address)?;
+        let now = self.0.timers.now();
+        Some(api.with(|store| work(store, now)))
+    }
+}
+
+/// A worker's job.
+struct Join {
+    boot: Boot,
+    token: String,
+    node: NodeSpec,
+    server: Ipv4Addr,
+    credentials: (String, String),
+    deadline: jiff::Timestamp,
+}
+
+impl State {
+    /// The cluster whose control plane has that address and power.
+    fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
+        self.on
+            .values()
+            .filter_map(|power| self.disks.get(&power.disk)?.cluster.as_ref())
+            .find(|cluster| cluster.address == address)
+    }
+}
+
+impl Guests for Machines {
+    fn switched_on(&self, machine: &DomainSpec) {
+        let host = self.0.host.get().and_then(Weak::upgrade);
+        let mac = machine
+            .nics
+            .first()
+            .map(|nic| nic.mac.clone())
+            .unwrap_or_default();
+        let address = host.and_then(|host| host.address_of(&mac));
+        let boot = {
+            let mut state = self.lock();
+            state.boots += 1;
+            let number = state.boots;
+            let name = machine.disks.first().map_or(&machine.name, |disk| &disk.volume);
+            let disk = state.disks.entry(name.clone()).or_insert_with(|| Disk {
+                os: Os::new(
+                    Identity {
+                        os: "Debian GNU/Linux 13 (trixie)".to_owned(),
+                        kernel: "6.12".to_owned(),
+                        mac,
+                        address: None,
+                    },
+                    "",
+                ),
+                cluster: None,
+                node: None,
+            });
+            disk.os.reboot(format!("boot-{number}"));
+            disk.os.set_address(address.map(Into::into));
+            let power = Power {
+                disk: name.clone(),
+                boot: number,
+                agent: false,
+            };
+            state.on.insert(machine.name.clone(), power);
+            Boot {
+                domain: machine.name.clone(),
+                number,
+            }
+        };
+        self.after(self.0.timing.boot, move |machines| machines.booted(&boot));
+    }
+
+    fn switched_off(&self, domain: &str) {
+        let disk = {
+            let mut state = self.lock();
+            let Some(power) = state.on.remove(domain) else {
+                return;
+            };
+            if let Some(cluster) = state.disks.get_mut(&power.disk).and_then(|d| d.cluster.as_mut()) {
+                cluster.answers = false;
+            }
+            power.disk
+        };
+        self.after(self.0.timing.node_monitor_grace, move |machines| {
+            machines.missed(&disk);
+        });
+    }
+
+    fn agent_runs(&self, domain: &str) -> bool {
+        self.lock().on.get(domain).is_some_and(|power| power.agent)
+    }
+
+    fn ask(&self, domain: &str, command: &str) -> Result<String, String> {
+        let since = Duration::try_from(self.0.timers.now().duration_since(jiff::Timestamp::UNIX_EPOCH));
+        let (answer, begun, boot) = {
+            let mut state = self.lock();
+            let power = state.on.get(domain).ok_or("the machine is off")?;
+            let boot = Boot {
+                domain: domain.to_owned(),
+                number: power.boot,
+            };
+            let disk = power.disk.clone();
+            let os = &mut state.disks.get_mut(&disk).ok_or("the machine has no disk")?.os;
+            (os.ask(command, since.unwrap_or_default()), os.take_begun(), boot)
+        };
+        for begun in &begun {
+            self.begin(boot.clone(), begun);
+        }
+        answer
+    }
+}
