@@ -35,12 +35,8 @@ pub(crate) struct NodeSpec {
 
 /// Reads the job's kubeadm documents; what is missing, where they are not those of a job that is known.
 pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
-    let documents: Vec<Value> = job
-        .files
-        .iter()
-        .filter(|file| file.path.ends_with("/kubeadm.yaml"))
-        .flat_map(|file| documents(&file.content))
-        .collect();
+    let file = job.files.iter().find(|file| file.path.ends_with("/kubeadm.yaml"));
+    let documents = documents_of(&file.ok_or("it has no kubeadm.yaml")?.content)?;
     let of = |kind: &str| documents.iter().find(|d| d["kind"] == kind);
     if let Some(init) = of("InitConfiguration") {
         let cluster = of("ClusterConfiguration").ok_or("kubeadm.yaml has no ClusterConfiguration")?;
@@ -71,10 +67,6 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             .and_then(|t| split(&t))
             .ok_or("the token is missing")?,
     })
-}
-
-fn documents(content: &[u8]) -> Vec<Value> {
-    documents_of(content).unwrap_or_default()
 }
 
 fn documents_of(content: &[u8]) -> Result<Vec<Value>, String> {

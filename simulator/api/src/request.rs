@@ -25,8 +25,6 @@ pub(crate) enum Verb {
     Replace(String, Value, Subresource),
     Patch(String, Value, PatchType, Subresource),
     Delete(String, Preconditions),
-    /// A subresource of an object that is a verb of its own, such as a pod's `eviction`.
-    Action(String, String, Value),
 }
 
 /// A request to objects of a kind.
@@ -111,9 +109,6 @@ fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb
             }
         }
         (&Method::POST, None, None) => Ok(Verb::Create(body(parts)?)),
-        (&Method::POST, Some(name), Some(action)) => {
-            Ok(Verb::Action(name.to_owned(), action.to_owned(), body(parts)?))
-        }
         (&Method::PUT, Some(name), None | Some("status")) => {
             Ok(Verb::Replace(name.to_owned(), body(parts)?, part))
         }

@@ -23,16 +23,12 @@ use crate::{Kind, Refusal, Selector, Store};
 /// The body of an answer: all at once, or a line for each event of a watch.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
-/// What does a request that is a verb of its own, such as an eviction: the object that it is about, what was sent, and the answer.
-type Actions = dyn Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal> + Send + Sync;
-
 /// An API server in the process. Clones answer from the same objects.
 #[derive(Clone)]
 pub struct ApiServer {
     store: Arc<Mutex<Store>>,
     changed: Arc<watch::Sender<u64>>,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    actions: Arc<Actions>,
     version: Arc<str>,
 }
 
@@ -54,23 +50,7 @@ impl ApiServer {
             store: Arc::new(Mutex::new(store)),
             changed: Arc::new(watch::channel(revision).0),
             now: Arc::new(now),
-            actions: Arc::new(|_, _, _, action, _| Err(Refusal::unsupported(action))),
             version: version.into(),
-        }
-    }
-
-    /// The same server, with that for requests that are verbs of their own.
-    #[must_use]
-    pub fn with_actions(
-        self,
-        actions: impl Fn(&mut Store, &Kind, &Value, &str, &Value) -> Result<Value, Refusal>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Self {
-        Self {
-            actions: Arc::new(actions),
-            ..self
         }
     }
 
@@ -117,7 +97,7 @@ impl ApiServer {
                 metadata_only,
             } => self.watch(kind, namespace, selector, from, metadata_only),
             asked => {
-                let made = matches!(asked.verb, Verb::Create(_) | Verb::Action(..));
+                let made = matches!(asked.verb, Verb::Create(_));
                 let metadata_only = asked.metadata_only;
                 self.with(|store| self.carry_out(store, asked))
                     .map(|value| whole(if made { 201 } else { 200 }, &shown(value, metadata_only)))
@@ -166,10 +146,6 @@ impl ApiServer {
                 store.apply(&kind, &namespace, &name, object, now)
             }
             Verb::Delete(name, conditions) => store.delete(&kind, &namespace, &name, &conditions, now),
-            Verb::Action(name, action, sent) => {
-                let object = store.get(&kind, &namespace, &name)?.clone();
-                (self.actions)(store, &kind, &object, &action, &sent)
-            }
             Verb::Watch(..) => Err(Refusal::unsupported("a watch as a single answer")),
         }
     }

@@ -145,7 +145,7 @@ impl Store {
             set(&mut object, "generation", 1.into());
         }
         unset(&mut object, "deletionTimestamp");
-        Ok(self.put(kind, None, object))
+        Ok(self.put(kind, object))
     }
 
     /// Puts the object in the place of the one of its name. Where it names a resourceVersion or a UID, they have to be that one's.
@@ -184,14 +184,9 @@ impl Store {
         part: Subresource,
     ) -> Result<Value, Refusal> {
         let mut object = self.get(kind, namespace, name)?.clone();
-        let known = text(&object, "resourceVersion").map(str::to_owned);
         json_patch::merge(&mut object, patch);
-        if text(&object, "resourceVersion") != known.as_deref() && known.is_some() {
-            // A patch that names a resourceVersion is one to that version only.
-            return self.replace(kind, namespace, name, object, part);
-        }
-        let old = self.get(kind, namespace, name)?.clone();
-        Ok(self.update(kind, old, object, part))
+        // A patch that names a resourceVersion is one to that version only.
+        self.replace(kind, namespace, name, object, part)
     }
 
     /// Server-side apply: the object gets these fields, or is made of them. Fields that an earlier apply had and this one has not
@@ -240,11 +235,11 @@ impl Store {
         if text(&old, "deletionTimestamp").is_some() {
             return Ok(old);
         }
-        let mut object = old.clone();
+        let mut object = old;
         set(&mut object, "deletionTimestamp", stamp(now));
         set(&mut object, "deletionGracePeriodSeconds", 0.into());
         bump_generation(kind, &mut object);
-        Ok(self.put(kind, Some(old), object))
+        Ok(self.put(kind, object))
     }
 
     /// Deletes one object that has owners and none of them is there any more; whether there was one. The garbage collector of a real
@@ -330,13 +325,14 @@ impl Store {
         if text(&object, "deletionTimestamp").is_some() && !has_finalizers(&object) {
             return self.remove(kind, object);
         }
-        self.put(kind, Some(old), object)
+        self.put(kind, object)
     }
 
-    fn put(&mut self, kind: &Kind, before: Option<Value>, mut object: Value) -> Value {
+    fn put(&mut self, kind: &Kind, mut object: Value) -> Value {
         self.revision += 1;
         set(&mut object, "resourceVersion", self.revision.to_string().into());
-        self.objects
+        let before = self
+            .objects
             .entry(kind.clone())
             .or_default()
             .insert(place(&object), object.clone());

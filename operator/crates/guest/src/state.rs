@@ -28,8 +28,7 @@ impl Guest {
     /// How far the job of that token is, with the last lines of its log that fit into `log_bytes` (0: the log is not read).
     pub async fn state(&self, token: &str, log_bytes: usize) -> Result<JobState, GuestError> {
         check_token(token)?;
-        let group = format!("/sys/fs/cgroup/system.slice/seedbed-{token}.service/cgroup.events");
-        if let Some(events) = self.read_file(&group, SMALL_FILE).await?
+        if let Some(events) = self.read_file(&control_group(token), SMALL_FILE).await?
             && String::from_utf8_lossy(&events)
                 .lines()
                 .any(|line| line == "populated 1")
@@ -132,7 +131,12 @@ impl Guest {
     }
 }
 
+/// What the guest's kernel says of the job's unit, while there is one.
+pub(crate) fn control_group(token: &str) -> String {
+    format!("/sys/fs/cgroup/system.slice/seedbed-{token}.service/cgroup.events")
+}
+
 /// A file of the job's record in the guest, which outlives a reboot.
-fn record(token: &str, file: &str) -> String {
+pub(crate) fn record(token: &str, file: &str) -> String {
     format!("/var/lib/seedbed/jobs/{token}/{file}")
 }

@@ -9,21 +9,13 @@ use super::command::Ended;
 use super::{Begun, Os};
 use crate::GuestFile;
 use crate::start::ALREADY_STARTED;
-use crate::state::QUEUED;
+use crate::state::{QUEUED, control_group, record};
 
 /// How far a unit of this boot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Running,
     Ended(i32),
-}
-
-fn record(token: &str, file: &str) -> String {
-    format!("/var/lib/seedbed/jobs/{token}/{file}")
-}
-
-fn control_group(token: &str) -> String {
-    format!("/sys/fs/cgroup/system.slice/seedbed-{token}.service/cgroup.events")
 }
 
 impl Os {
@@ -48,8 +40,7 @@ impl Os {
     /// What the start script does, in its order.
     pub(super) fn start(&mut self, token: &str, archive: &[u8], now: Duration) -> Ended {
         let boot = record(token, "boot");
-        let of_this_boot = self.files.get(&boot) == Some(format!("{}\n", self.boot).as_bytes());
-        if self.files.has(&boot) && !self.files.has(&record(token, "log")) && !of_this_boot {
+        if self.files.has(&boot) && !self.files.has(&record(token, "log")) && !self.is_of_this_boot(token) {
             self.files
                 .remove_folder(&format!("/var/lib/seedbed/jobs/{token}"));
         }
@@ -93,17 +84,19 @@ impl Os {
             None => "inactive\ndead\n",
         };
         let started = self.files.has(&record(token, "started"));
-        let of_this_boot =
-            self.files.get(&record(token, "boot")) == Some(format!("{}\n", self.boot).as_bytes());
         let more = match self.files.get(&record(token, "result")) {
             Some(result) => String::from_utf8_lossy(result).into_owned(),
-            None if !started && of_this_boot => format!("{QUEUED}\n"),
+            None if !started && self.is_of_this_boot(token) => format!("{QUEUED}\n"),
             None => String::new(),
         };
         Ended {
             stdout: format!("{unit}{more}"),
             ..Ended::with(0)
         }
+    }
+
+    fn is_of_this_boot(&self, token: &str) -> bool {
+        self.files.get(&record(token, "boot")) == Some(format!("{}\n", self.boot).as_bytes())
     }
 }
 
