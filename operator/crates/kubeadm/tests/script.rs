@@ -27,7 +27,8 @@ use seedbed_kubeadm::{
 
 /// Notes each call. `kubeadm` also notes whether the authorities are in their place, leaves what it would leave, and
 /// fails when a test says so; as the real one, a reset empties the folder of the authorities. Where a test says that
-/// the API server is busy or not ready, the first command that needs it fails.
+/// the API server is busy, as many passes fail as there are lines in `busy`; where it is not ready, the first look at it does. Nothing
+/// sleeps.
 const STAND_IN: &str = r#"#!/usr/bin/env bash
 name=$(basename "$0")
 echo "$name $1 ${2:-}" >> "$ROOT/calls"
@@ -38,8 +39,8 @@ if [ "$name" = kubeadm ]; then
       [ -e "$ROOT/etc/kubernetes/pki/ca.key" ] && echo 'ca.key is there' >> "$ROOT/calls"
       mkdir -p "$ROOT/var/lib/kubelet" && touch "$ROOT/var/lib/kubelet/config.yaml"
       [ -e "$ROOT/fail" ] && exit 1
-      if [ -e "$ROOT/busy" ] && [[ $* = *preflight* ]]; then
-        rm "$ROOT/busy"
+      if [ -s "$ROOT/busy" ] && [[ $* = *preflight* ]]; then
+        sed -i 1d "$ROOT/busy"
         exit 1
       fi ;;
     reset) rm -rf "$ROOT/etc/kubernetes/pki" "$ROOT/var/lib/kubelet" ;;
@@ -58,7 +59,14 @@ impl Guest {
     fn new(name: &str, hostname: &str) -> Self {
         let root = scratch(name);
         fs::create_dir_all(root.join("bin")).unwrap();
-        for command in ["kubeadm", "kubectl", "systemctl", "ip", "update-ca-certificates"] {
+        for command in [
+            "kubeadm",
+            "kubectl",
+            "systemctl",
+            "ip",
+            "sleep",
+            "update-ca-certificates",
+        ] {
             let path = root.join("bin").join(command);
             fs::write(&path, STAND_IN).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -103,7 +111,7 @@ impl Guest {
         let _ = fs::remove_file(self.0.join("calls"));
         calls
             .lines()
-            .filter(|call| !call.starts_with("ip "))
+            .filter(|call| !call.starts_with("ip ") && !call.starts_with("sleep "))
             .map(|call| call.trim_end().to_owned())
             .collect()
     }
@@ -218,11 +226,12 @@ fn an_unfinished_attempt_is_reset_first_and_the_authorities_are_there_again() {
 #[test]
 fn a_busy_api_server_does_not_cost_the_attempt() {
     let guest = Guest::new("script-busy", "demo-cp-0");
-    guest.write("/busy", b"");
+    guest.write("/busy", b"once\nagain\nand\nagain\n");
     assert_done(&guest.run(&init_job(&machine("demo-cp-0")).job));
+    let failed = INIT[3..5].repeat(4);
     assert_eq!(
         guest.calls(),
-        [&[CONTAINERD][..], &INIT[..5], &INIT[3..]].concat()
+        [&[CONTAINERD][..], &INIT[..3], &failed, &INIT[3..]].concat()
     );
 }
 
