@@ -57,6 +57,7 @@ fn place(place: Place) -> &'static str {
         Place::KubeletConfiguration => "kubelet, configuration",
         Place::KubeletFlag => "kubelet, flag",
         Place::StaticPodProbe => "static pods of the control plane, probe",
+        Place::CoreDnsProbe => "CoreDNS, probe",
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Place {
     KubeletFlag,
     /// A field of the probes of the control plane's static pods, as `<probe>.<field>`.
     StaticPodProbe,
+    /// A field of the probes of CoreDNS, as `<probe>.<field>`.
+    CoreDnsProbe,
 }
 
 /// One setting that differs between the profiles.
@@ -168,6 +170,27 @@ pub const DIFFERENCES: &[Difference] = &[
         standard: "1",
         relaxed: "30",
         reason: "each probe is a TLS handshake; the kubelet probes at once when a component has started, so that it is Ready no later",
+    },
+    Difference {
+        place: Place::CoreDnsProbe,
+        name: "readinessProbe.timeoutSeconds",
+        standard: "1",
+        relaxed: "15",
+        reason: "as for the API server: a busy emulated processor answers late, and a name server that answers late is better than none; one that hangs gets requests for up to 45 s",
+    },
+    Difference {
+        place: Place::CoreDnsProbe,
+        name: "livenessProbe.timeoutSeconds",
+        standard: "5",
+        relaxed: "15",
+        reason: "a late answer must not cost a restart, which is what makes an emulated processor busy",
+    },
+    Difference {
+        place: Place::CoreDnsProbe,
+        name: "livenessProbe.periodSeconds",
+        standard: "10",
+        relaxed: "60",
+        reason: "as for the static pods; one that hangs is restarted after 5 minutes instead of 50 s",
     },
 ];
 

@@ -183,6 +183,40 @@ fn the_relaxed_profile_reaches_the_static_pods() {
     assert!(!manager.contains("--allocate-node-cidrs=true"), "{manager}");
 }
 
+#[test]
+fn the_relaxed_profile_reaches_coredns() {
+    let Some(kubeadm) = kubeadm() else { return };
+    let folder = scratch("coredns");
+    let config = place(
+        &render_init(&init(TimingProfile::Relaxed)).unwrap().files,
+        &folder,
+    );
+    let printed = run(
+        &kubeadm,
+        &folder,
+        &[
+            "init",
+            "phase",
+            "addon",
+            "coredns",
+            "--print-manifest",
+            "--config",
+            &config,
+        ],
+    );
+    let deployment: Value = printed
+        // kubeadm puts no line break between the first mark and what follows it.
+        .split("\n---")
+        .filter_map(|text| serde_saphyr::from_str(text).ok())
+        .find(|document: &Value| document["kind"] == "Deployment")
+        .unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["readinessProbe"]["timeoutSeconds"], 15);
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/ready");
+    assert_eq!(container["livenessProbe"]["periodSeconds"], 60);
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/health");
+}
+
 /// What the passes of the script leave out, taken from its text.
 fn skipped_by_the_passes() -> Vec<Vec<String>> {
     let config = render_init(&init(TimingProfile::Standard)).unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ClusterInput, ConfigError, Document, InitInput, KUBEADM_CONFIG, KUBEADM_PATCHES, NodeInput, RenderedInit,
     documents::{complete, patched},
-    static_pods,
+    pods,
 };
 use crate::{
     config::join::{arguments, node_registration, timeouts},
@@ -19,14 +19,14 @@ use crate::{
 /// The group that kubeadm's cluster roles for joining nodes are bound to.
 const TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 
-/// Renders what the first control plane needs: the configuration, and the patches for static pods where the timing
+/// Renders what the first control plane needs: the configuration, and the patches for its pods where the timing
 /// profile has some.
 pub fn render_init(input: &InitInput) -> Result<RenderedInit, ConfigError> {
     let token = Some((&input.bootstrap_token, input.token_ttl_seconds));
     let documents = documents(&input.cluster, &input.node, token, input.timing, &input.patches)?;
     let text = document::documents_to_yaml(documents.iter().map(|(kind, value)| (kind.kind(), value)))?;
     let mut files = vec![GuestFile::secret(KUBEADM_CONFIG, text)];
-    files.extend(static_pods::patches(input.timing)?);
+    files.extend(pods::patches(input.timing)?);
     Ok(RenderedInit {
         files,
         skipped_phases: skipped_phases(&documents),
@@ -94,7 +94,7 @@ fn init_configuration(
             "groups": [TOKEN_GROUP],
         }]);
     }
-    if static_pods::has_patches(timing) {
+    if pods::has_patches(timing) {
         document["patches"] = json!({"directory": KUBEADM_PATCHES});
     }
     document

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`KUBEADM_CONFIG`] | yes | the documents for init or join |
 //! | [`DISCOVERY_KUBECONFIG`] | yes | for a join: where the API server is, whom to trust, the bootstrap token |
-//! | [`KUBEADM_PATCHES`] | no | patches that kubeadm itself applies: probes of static pods, what a pool changes of its kubelets; kept, since upgrades want them again |
+//! | [`KUBEADM_PATCHES`] | no | patches that kubeadm itself applies: probes of its pods, what a pool changes of its kubelets; kept, since upgrades want them again |
 //!
 //! A token is never part of a command line: joins use discovery by file. That also spares the wait for the
 //! `cluster-info` `ConfigMap` to be signed, which token discovery has.
@@ -13,7 +13,7 @@ mod documents;
 mod init;
 mod input;
 mod join;
-mod static_pods;
+mod pods;
 
 pub use documents::Document;
 pub use init::render_init;
