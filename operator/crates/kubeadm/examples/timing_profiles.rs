@@ -51,6 +51,7 @@ pub fn page() -> String {
 
 fn place(place: Place) -> &'static str {
     match place {
+        Place::ApiServerArgument => "kube-apiserver, argument",
         Place::ControllerManagerArgument => "kube-controller-manager, argument",
         Place::SchedulerArgument => "kube-scheduler, argument",
         Place::EtcdArgument => "etcd, argument",

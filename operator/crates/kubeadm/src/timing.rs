@@ -22,6 +22,8 @@ pub enum TimingProfile {
 /// Where a setting is given to the component that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
+    /// An argument of kube-apiserver.
+    ApiServerArgument,
     /// An argument of kube-controller-manager.
     ControllerManagerArgument,
     /// An argument of kube-scheduler.
@@ -53,12 +55,27 @@ pub struct Difference {
     pub reason: &'static str,
 }
 
+const ETCD_REASON: &str = "where etcd answers late, an API server that works would never be taken for ready, or be restarted; an etcd that hangs is noticed this much later";
 const LEASE_REASON: &str = "a late renewal must not cost the lease: its holder ends then, and to start again takes an emulated processor a minute; a leader that died is replaced after as long";
 const RENEW_REASON: &str = "as long as the lease leaves room for";
 const RETRY_REASON: &str = "fewer writes of an idle cluster; what takes over from a leader that died looks this rarely whether it may";
 
 /// Every setting in which the two profiles differ.
 pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        place: Place::ApiServerArgument,
+        name: "etcd-healthcheck-timeout",
+        standard: "2s",
+        relaxed: "20s",
+        reason: ETCD_REASON,
+    },
+    Difference {
+        place: Place::ApiServerArgument,
+        name: "etcd-readycheck-timeout",
+        standard: "2s",
+        relaxed: "20s",
+        reason: ETCD_REASON,
+    },
     Difference {
         place: Place::ControllerManagerArgument,
         name: "leader-elect-lease-duration",

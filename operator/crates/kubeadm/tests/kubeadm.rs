@@ -173,6 +173,11 @@ fn the_relaxed_profile_reaches_the_static_pods() {
             assert!(found["httpGet"]["path"].is_string(), "{component} {probe}");
         }
     }
+    let api_server = fs::read_to_string(folder.join("dry-run/kube-apiserver.yaml")).unwrap();
+    assert!(
+        api_server.contains("--etcd-readycheck-timeout=20s"),
+        "{api_server}"
+    );
     let manager = fs::read_to_string(folder.join("dry-run/kube-controller-manager.yaml")).unwrap();
     for argument in [
         "--allocate-node-cidrs=false",

@@ -39,7 +39,10 @@ fn patched(target: Document, patches: Vec<UserPatch>) -> Result<Value, String> {
 #[rstest]
 #[case::a_map_is_merged(
     ClusterConfiguration, "apiServer: {extraArgs: [{name: audit-log-path, value: /var/log/audit.log}]}",
-    "/apiServer", json!({"certSANs": ["demo.example", "10.0.0.1"], "extraArgs": [{"name": "audit-log-path", "value": "/var/log/audit.log"}]}))]
+    "/apiServer", json!({"certSANs": ["demo.example", "10.0.0.1"], "extraArgs": [
+        {"name": "etcd-healthcheck-timeout", "value": "20s"},
+        {"name": "etcd-readycheck-timeout", "value": "20s"},
+        {"name": "audit-log-path", "value": "/var/log/audit.log"}]}))]
 #[case::json_is_yaml(
     KubeProxyConfiguration, r#"{"mode": "iptables"}"#, "/mode", json!("iptables"))]
 #[case::an_argument_is_replaced_where_it_stands(

@@ -117,11 +117,8 @@ fn cluster_configuration(cluster: &ClusterInput, timing: TimingProfile) -> Value
             "dnsDomain": cluster.dns_domain,
         },
     });
-    let sans = without_repeats(&cluster.cert_sans);
-    if !sans.is_empty() {
-        document["apiServer"] = json!({"certSANs": sans});
-    }
     let components = [
+        ("apiServer", timing.settings(Place::ApiServerArgument).collect()),
         ("controllerManager", controller_manager),
         ("scheduler", timing.settings(Place::SchedulerArgument).collect()),
     ];
@@ -129,6 +126,10 @@ fn cluster_configuration(cluster: &ClusterInput, timing: TimingProfile) -> Value
         if !settings.is_empty() {
             document[component] = json!({"extraArgs": arguments(settings)});
         }
+    }
+    let sans = without_repeats(&cluster.cert_sans);
+    if !sans.is_empty() {
+        document["apiServer"]["certSANs"] = json!(sans);
     }
     let etcd: Vec<_> = timing.settings(Place::EtcdArgument).collect();
     if !etcd.is_empty() {

@@ -69,11 +69,11 @@ fn merged_map(
         (None, Some(Value::Object(map))) => map.clone(),
         (None, Some(other)) => {
             let expected = if other.is_array() {
-                "a list"
+                a_list(place)
             } else {
-                "a single value"
+                "a single value".to_owned()
             };
-            return wrong_type(place, &Value::Object(patch.clone()), expected);
+            return wrong_type(place, &Value::Object(patch.clone()), &expected);
         }
     };
     for (name, value) in patch.iter().filter(|(name, _)| *name != DIRECTIVE) {
@@ -84,6 +84,17 @@ fn merged_map(
         };
     }
     Ok(Some(result.into()))
+}
+
+/// What is expected where a list stands. A map of arguments is how kubeadm's documents had them before v1beta4.
+fn a_list(place: &str) -> String {
+    match KEYED_LISTS
+        .iter()
+        .find(|(list, ..)| place.ends_with(&format!("/{list}")))
+    {
+        Some((_, key, _)) => format!("a list of maps, each with the field {key}"),
+        None => "a list".to_owned(),
+    }
 }
 
 fn merged_list(place: &str, name: &str, base: Option<&Value>, patch: &[Value]) -> Result<Value, Problem> {
