@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::Begun;
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ pub(crate) enum Kubeadm {
         address: Ipv4Addr,
         /// The token that nodes may join with at first: id and secret.
         token: Option<(String, String)>,
+        /// The files that kubeadm finds beside its configuration: the cluster's authorities among them.
+        files: Vec<GuestFile>,
     },
     /// Join one.
     Join {
@@ -45,6 +48,7 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             version: text(&cluster["kubernetesVersion"]).ok_or("kubernetesVersion is missing")?,
             address: address(&init["localAPIEndpoint"]["advertiseAddress"])?,
             token: text(&init["bootstrapTokens"][0]["token"]).and_then(|t| split(&t)),
+            files: job.files.clone(),
         });
     }
     let join = of("JoinConfiguration")

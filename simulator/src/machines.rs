@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::{Begun, Identity, Os};
 use seedbed_hypervisor::DomainSpec;
 use seedbed_hypervisor::simulated::{Guests, Simulated};
@@ -23,9 +24,10 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 pub struct Machines(Arc<Inner>);
 
 struct Inner {
-    timing: Timing,
+    timing: Mutex<Timing>,
     timers: Arc<dyn Timers>,
     host: OnceLock<Weak<Simulated>>,
+    listener: OnceLock<Arc<dyn ControlPlanes>>,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,8 @@ struct Cluster {
     address: Ipv4Addr,
     version: String,
     api: ApiServer,
+    /// What its machine was given for it.
+    files: Vec<GuestFile>,
     answers: bool,
 }
 
@@ -66,6 +70,16 @@ struct Boot {
     number: u64,
 }
 
+/// Who is told of the control planes' APIs.
+pub trait ControlPlanes: Send + Sync + 'static {
+    /// The API at that address answers from now on; the files are those that its machine was given, its authorities among them. An
+    /// error is why it cannot, in the words of its log.
+    fn began(&self, address: Ipv4Addr, api: &ApiServer, files: &[GuestFile]) -> Result<(), String>;
+
+    /// It does not answer any more.
+    fn ended(&self, address: Ipv4Addr);
+}
+
 impl std::fmt::Debug for Machines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Machines").finish_non_exhaustive()
@@ -76,9 +90,10 @@ impl Machines {
     /// No machines yet.
     pub fn new(timing: Timing, timers: Arc<dyn Timers>) -> Self {
         Self(Arc::new(Inner {
-            timing,
+            timing: Mutex::new(timing),
             timers,
             host: OnceLock::new(),
+            listener: OnceLock::new(),
             state: Mutex::default(),
         }))
     }
@@ -86,6 +101,24 @@ impl Machines {
     /// Tells them their host, whose networks give them their addresses. The first one counts.
     pub fn set_host(&self, host: &Arc<Simulated>) {
         let _ = self.0.host.set(Arc::downgrade(host));
+    }
+
+    /// Tells them who is told of their control planes. The first one counts.
+    pub fn set_listener(&self, listener: Arc<dyn ControlPlanes>) {
+        let _ = self.0.listener.set(listener);
+    }
+
+    /// What begins from now on takes this long.
+    pub fn set_timing(&self, timing: Timing) {
+        *self.0.timing.lock().unwrap_or_else(PoisonError::into_inner) = timing;
+    }
+
+    fn timing(&self) -> Timing {
+        self.0
+            .timing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The API that answers at that address now.
@@ -137,16 +170,24 @@ impl Machines {
         }
         let boot = boot.clone();
         if resumes {
-            self.after(self.0.timing.api_server, move |machines| {
+            self.after(self.timing().api_server, move |machines| {
                 machines.in_boot(&boot, |disk| {
                     if let Some(cluster) = &mut disk.cluster {
-                        cluster.answers = true;
+                        cluster.answers = machines.answers(cluster).is_ok();
                     }
                 });
                 machines.report_ready(&boot);
             });
         } else {
             self.report_ready(&boot);
+        }
+    }
+
+    /// Whether the API of a cluster whose machine has power can be reached; if not, why.
+    fn answers(&self, cluster: &Cluster) -> Result<(), String> {
+        match self.0.listener.get() {
+            Some(listener) => listener.began(cluster.address, &cluster.api, &cluster.files),
+            None => Ok(()),
         }
     }
 
@@ -158,17 +199,25 @@ impl Machines {
                 version,
                 address,
                 token: join_token,
+                files,
             }) => {
-                self.after(self.0.timing.api_server, move |machines| {
-                    machines.init(boot, token, node, version, address, join_token.as_ref());
-                });
+                let init = Init {
+                    boot,
+                    token,
+                    node,
+                    version,
+                    address,
+                    join_token,
+                    files,
+                };
+                self.after(self.timing().api_server, move |machines| machines.init(init));
             }
             Ok(Kubeadm::Join {
                 node,
                 server,
                 token: credentials,
             }) => {
-                let limit = SignedDuration::try_from(self.0.timing.join_limit).unwrap_or(SignedDuration::MAX);
+                let limit = SignedDuration::try_from(self.timing().join_limit).unwrap_or(SignedDuration::MAX);
                 let deadline = self
                     .0
                     .timers
@@ -196,42 +245,55 @@ impl Machines {
     }
 
     /// The API server is up: the control plane's node registers, and the job goes on to its end.
-    fn init(
-        &self,
-        boot: Boot,
-        token: String,
-        node: NodeSpec,
-        version: String,
-        address: Ipv4Addr,
-        join_token: Option<&(String, String)>,
-    ) {
+    fn init(&self, init: Init) {
+        let Init {
+            boot,
+            token,
+            node,
+            version,
+            address,
+            join_token,
+            files,
+        } = init;
         let now = self.0.timers.now();
         let timers = self.0.timers.clone();
-        let mut store = cluster::new(&format!("{} {}", boot.domain, boot.number), join_token, now);
+        let mut store = cluster::new(
+            &format!("{} {}", boot.domain, boot.number),
+            join_token.as_ref(),
+            now,
+        );
         cluster::register(&mut store, &node, true, &version, now);
         let api = ApiServer::new(store, version.clone(), move || timers.now());
         let is_on = self.in_boot(&boot, |disk| {
             disk.os.log(&token, "seedbed: phase kubeadm\n");
-            disk.node = Some((node, address));
-            disk.cluster = Some(Cluster {
+            let cluster = Cluster {
                 address,
                 version,
                 api,
+                files,
                 answers: true,
-            });
+            };
+            if let Err(why) = self.answers(&cluster) {
+                disk.os.log(&token, &format!("kube-apiserver: {why}\n"));
+                disk.os.end(&token, 1);
+                return false;
+            }
+            disk.node = Some((node, address));
+            disk.cluster = Some(cluster);
+            true
         });
-        if is_on.is_none() {
+        if is_on != Some(true) {
             return;
         }
         self.report_ready(&boot);
-        self.after(self.0.timing.init, move |machines| {
+        self.after(self.timing().init, move |machines| {
             let ended = machines.in_boot(&boot, |disk| {
                 disk.os.log(&token, "seedbed: phase done\n");
                 disk.os.end(&token, 0);
             });
             if ended.is_some() {
                 machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
-                machines.after(machines.0.timing.dns, move |machines| {
+                machines.after(machines.timing().dns, move |machines| {
                     machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
                 });
             }
@@ -247,7 +309,7 @@ impl Machines {
             .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
             .unwrap_or(false);
         if admitted {
-            self.after(self.0.timing.join, move |machines| machines.joined(join));
+            self.after(self.timing().join, move |machines| machines.joined(join));
         } else if self.0.timers.now() < join.deadline {
             self.after(JOIN_PAUSE, move |machines| machines.join(join));
         } else {
@@ -284,7 +346,7 @@ impl Machines {
     /// The kubelet of a machine, if it is a node, says so after a while.
     fn report_ready(&self, boot: &Boot) {
         let boot = boot.clone();
-        self.after(self.0.timing.node_ready, move |machines| {
+        self.after(self.timing().node_ready, move |machines| {
             let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
             if let Some((node, server)) = node {
                 machines.with_api(server, |store, now| {
@@ -320,6 +382,17 @@ impl Machines {
         let now = self.0.timers.now();
         Some(api.with(|store| work(store, now)))
     }
+}
+
+/// A control plane's job.
+struct Init {
+    boot: Boot,
+    token: String,
+    node: NodeSpec,
+    version: String,
+    address: Ipv4Addr,
+    join_token: Option<(String, String)>,
+    files: Vec<GuestFile>,
 }
 
 /// A worker's job.
@@ -382,7 +455,7 @@ impl Guests for Machines {
                 number,
             }
         };
-        self.after(self.0.timing.boot, move |machines| machines.booted(&boot));
+        self.after(self.timing().boot, move |machines| machines.booted(&boot));
     }
 
     fn switched_off(&self, domain: &str) {
@@ -393,12 +466,22 @@ impl Guests for Machines {
             };
             if let Some(cluster) = state.disks.get_mut(&power.disk).and_then(|d| d.cluster.as_mut()) {
                 cluster.answers = false;
+                if let Some(listener) = self.0.listener.get() {
+                    listener.ended(cluster.address);
+                }
             }
             power.disk
         };
-        self.after(self.0.timing.node_monitor_grace, move |machines| {
+        self.after(self.timing().node_monitor_grace, move |machines| {
             machines.missed(&disk);
         });
+    }
+
+    fn disk_deleted(&self, volume: &str) {
+        let mut state = self.lock();
+        if !state.on.values().any(|power| power.disk == volume) {
+            state.disks.remove(volume);
+        }
     }
 
     fn agent_runs(&self, domain: &str) -> bool {

@@ -108,13 +108,14 @@ fn status(
                 "the host answers",
             ),
         ),
-        Err(fault) => unreachable(&host.spec.libvirt.uri, fault),
+        Err(fault) => unreachable(host, fault),
     };
     let mut findings = summary.findings();
     findings.push(reachable);
     let base = HypervisorHostStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, findings, generation, now),
+        type_: Some(host.spec.type_name().to_owned()),
         ..old.clone()
     };
     let Ok((facts, inventory)) = looked else {
@@ -132,11 +133,14 @@ fn status(
     }
 }
 
-fn unreachable(uri: &str, fault: &Fault) -> (Summary, Finding) {
-    let message = if fault.host_unreachable() {
-        format!("{fault}; see to it that libvirt runs at {uri}, or correct spec.libvirt.uri")
-    } else {
-        fault.to_string()
+fn unreachable(host: &HypervisorHost, fault: &Fault) -> (Summary, Finding) {
+    let message = match &host.spec.libvirt {
+        Some(libvirt) if fault.host_unreachable() => {
+            let uri = &libvirt.uri;
+            format!("{fault}; see to it that libvirt runs at {uri}, or correct spec.libvirt.uri")
+        }
+        // What a simulated host's words say already.
+        _ => fault.to_string(),
     };
     let (reason, status) = match fault {
         Fault::NotFound { .. } | Fault::Refused { .. } | Fault::Unsupported { .. } => {

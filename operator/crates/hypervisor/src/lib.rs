@@ -14,6 +14,8 @@ pub mod libvirt;
 mod model;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 mod unavailable;
 
 pub use fault::Fault;

@@ -232,7 +232,7 @@ fn release(subject: &Subject) -> Result<&seedbed_crds::KubernetesRelease, Error>
 fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
     let [root, cidata] = subject.volumes();
     let machine = &subject.machine.spec.machine;
-    let emulated = subject.host.spec.libvirt.domain_type == seedbed_crds::DomainType::Qemu;
+    let emulated = subject.host.spec.is_emulated();
     let boot = match releases::boot_volumes(release(subject)?) {
         Some((kernel, initrd, arguments)) => Boot::Direct {
             kernel,

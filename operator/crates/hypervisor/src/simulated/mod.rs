@@ -27,6 +27,17 @@ use crate::{
 use refusal::Refusal;
 use state::{Change, State};
 
+/// Reads all of a source as an upload does, and tells the volume that it makes. Its bytes are not kept.
+#[cfg(feature = "simulator")]
+pub(crate) fn read_volume(
+    name: &str,
+    format: VolumeFormat,
+    source: &dyn ByteSource,
+    sha256: Option<&str>,
+) -> Result<VolumeFacts, Fault> {
+    volumes::read(name, format, source, sha256).map_err(|refusal| refusal.of(format!("upload volume {name}")))
+}
+
 /// How many events a receiver may be behind before it has to look again at everything.
 const EVENTS: usize = 1024;
 
@@ -37,6 +48,9 @@ pub trait Guests: Send + Sync + 'static {
 
     /// The machine has no power any more; what was only in its memory is gone.
     fn switched_off(&self, domain: &str);
+
+    /// The volume was deleted, and with it what was on it.
+    fn disk_deleted(&self, _volume: &str) {}
 
     /// Whether the agent of the machine, which is on, has opened its channel.
     fn agent_runs(&self, domain: &str) -> bool;
@@ -83,6 +97,25 @@ impl Simulated {
         self.look(|state| {
             let mut reservations = state.networks.values().flat_map(|n| &n.reservations);
             reservations.find(|r| r.mac == mac).map(|r| r.ip)
+        })
+    }
+
+    /// What the host is and has to give is this from now on.
+    pub fn set_facts(&self, facts: HostFacts) {
+        self.change(|state| state.set_host(facts));
+    }
+
+    /// An upload into that volume came to its end: with what was read, or without success. A complete volume is left alone.
+    pub fn put_volume(&self, name: &str, volume: Option<VolumeFacts>) -> Result<(), Fault> {
+        self.call(format!("upload volume {name}"), |state| {
+            if state.is_complete(name) {
+                return Ok(());
+            }
+            state.volumes.remove(name);
+            state
+                .volumes
+                .extend(volume.map(|volume| (name.to_owned(), volume)));
+            Ok(())
         })
     }
 
@@ -240,6 +273,7 @@ impl Hypervisor for Simulated {
 
     async fn delete_volume(&self, name: &str) -> Result<(), Fault> {
         self.change(|state| state.volumes.remove(name));
+        self.guests.disk_deleted(name);
         Ok(())
     }
 

@@ -38,6 +38,10 @@ impl State {
         }
     }
 
+    pub(super) fn set_host(&mut self, host: HostFacts) {
+        self.host = host;
+    }
+
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         take(&mut self.changes)
     }
