@@ -22,7 +22,7 @@ cli:
 	@cargo build --quiet --release --locked --package seedbed-cli
 
 .PHONY: up
-up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace, RELEASES='v1.35.4 …')
+up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace|none, RELEASES='v1.35.4 …')
 	@$(SEEDBED) --instance $(INSTANCE) up $(UP_FLAGS)
 
 .PHONY: down
@@ -54,6 +54,11 @@ e2e: ## The longer tests on real virtual machines
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create
+
+export CLUSTERS WORKERS
+.PHONY: bench-scale
+bench-scale: ## Measure many clusters on simulated hosts: CLUSTERS=1000 WORKERS=0 (target/bench/scale.json)
+	@hack/bench-scale
 
 .PHONY: fmt
 fmt: ## Format the sources

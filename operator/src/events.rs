@@ -20,6 +20,8 @@ use crate::names::FIELD_MANAGER;
 const MAX_NOTE: usize = 1024;
 /// How long the same event of the same object is not written again.
 const SAME_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+/// How often what was written is looked through for what does not count any more.
+const SWEEP: SignedDuration = SignedDuration::from_mins(1);
 /// How many events an object may have at once, before it has to wait.
 const BURST: u32 = 25;
 /// How long it takes until an object that had so many may have one more (the limits of client-go's spam filter).
@@ -179,6 +181,7 @@ struct Key {
 struct Memory {
     written: HashMap<Key, Timestamp>,
     buckets: HashMap<String, Bucket>,
+    swept: Option<Timestamp>,
 }
 
 /// How many events an object may still have: as many as the burst, and one more each `REFILL`.
@@ -191,24 +194,36 @@ struct Bucket {
 impl Memory {
     /// Whether the event is to be written now; remembers it if so.
     fn admit(&mut self, key: Key, now: Timestamp) -> bool {
-        self.written.retain(|_, at| now.duration_since(*at) < SAME_AGAIN);
-        self.buckets.retain(|_, bucket| {
-            bucket.refill(now);
-            bucket.used > 0
-        });
-        if self.written.contains_key(&key) {
+        self.sweep(now);
+        let before = self.written.get(&key);
+        if before.is_some_and(|at| now.duration_since(*at) < SAME_AGAIN) {
             return false;
         }
         let bucket = self
             .buckets
             .entry(key.object.clone())
             .or_insert(Bucket { used: 0, since: now });
+        bucket.refill(now);
         if bucket.used >= BURST {
             return false;
         }
         bucket.used += 1;
         self.written.insert(key, now);
         true
+    }
+
+    /// Forgets what does not count any more. Now and then: a look at everything for each event would take the longer the more objects
+    /// there are.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.swept.is_some_and(|at| now.duration_since(at) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.written.retain(|_, at| now.duration_since(*at) < SAME_AGAIN);
+        self.buckets.retain(|_, bucket| {
+            bucket.refill(now);
+            bucket.used > 0
+        });
     }
 }
 

@@ -14,6 +14,7 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::index::Index;
 use super::world::Guarded;
 use crate::triggers::Triggers;
 
@@ -21,19 +22,31 @@ use crate::triggers::Triggers;
 pub struct Feed<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> {
     store: Store<Guarded<K>>,
     changes: Triggers<Arc<Guarded<K>>>,
+    index: Index,
 }
 
 impl<K> Feed<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    /// A watch over all namespaces, and the future that has to be polled for it to run.
-    pub fn new(client: &Client) -> (Self, impl Future<Output = ()> + Send + use<K>) {
+    /// A watch over all namespaces, and the future that has to be polled for it to run. `refers_to` gives the keys by which an
+    /// object is found in the feed's index.
+    pub fn new(
+        client: &Client,
+        refers_to: fn(&K) -> Vec<String>,
+    ) -> (Self, impl Future<Output = ()> + Send + use<K>) {
         let writer = Writer::<Guarded<K>>::default();
         let (store, changes) = (writer.as_reader(), Triggers::default());
         let watch = watcher(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default());
         let tell: Triggers<Arc<Guarded<K>>> = changes.clone();
+        let index = Index::default();
+        let noted = index.clone();
         let run = reflector(writer, watch.default_backoff().modify(prune))
+            .inspect(move |event| {
+                if let Ok(event) = event {
+                    noted.note(event, refers_to);
+                }
+            })
             .touched_objects()
             .for_each(move |change| {
                 match change {
@@ -45,12 +58,24 @@ where
                 }
                 futures::future::ready(())
             });
-        (Self { store, changes }, run)
+        (
+            Self {
+                store,
+                changes,
+                index,
+            },
+            run,
+        )
     }
 
     /// The cache.
     pub fn store(&self) -> Store<Guarded<K>> {
         self.store.clone()
+    }
+
+    /// Its index.
+    pub fn index(&self) -> Index {
+        self.index.clone()
     }
 
     /// Every object that is made, changed or deleted from now on.

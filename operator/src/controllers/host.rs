@@ -46,7 +46,10 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
     let now = context.clock.now();
     let hypervisor = context.hosts.hypervisor(&host);
     let looked = look(hypervisor.as_ref()).await;
-    let owners = owners(world).await?;
+    let owners = match &looked {
+        Ok((_, inventory)) => owners(inventory, world).await?,
+        Err(_) => BTreeSet::new(),
+    };
     let status = status(&host, &looked, &owners, world, now);
     if let Ok((facts, inventory)) = &looked {
         let figures = HostFigures {
@@ -69,9 +72,19 @@ async fn look(hypervisor: &dyn Hypervisor) -> Result<(HostFacts, Inventory), Fau
     Ok((hypervisor.host().await?, hypervisor.inventory().await?))
 }
 
-/// UIDs of everything that owns something on a host, as the API server has them now: what a lagging cache does not know yet
-/// would be taken for an orphan.
-async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
+/// UIDs of everything that owns something on this host. What the caches do not know is looked for in the API server: a cache that
+/// lags would make an orphan of what was made just now. What it still knows although it is gone is an orphan at the next look.
+async fn owners(inventory: &Inventory, world: &World) -> Result<BTreeSet<String>, Error> {
+    let known = known_owners(inventory, world);
+    let domains = inventory.domains.iter().filter_map(|d| d.owner.as_ref());
+    let networks = inventory.networks.iter().filter_map(|n| n.owner.as_ref());
+    let all_known = domains
+        .filter_map(|owner| owner.machine_uid.as_ref())
+        .chain(networks.map(|owner| &owner.cluster_uid))
+        .all(|uid| known.contains(uid));
+    if all_known {
+        return Ok(known);
+    }
     let client = &world.context.client;
     let params = kube::api::ListParams::default();
     let clusters = Api::<DevCluster>::all(client.clone())
@@ -87,6 +100,19 @@ async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
         .map(owned::uid)
         .chain(machines.iter().map(owned::uid));
     Ok(uids.collect())
+}
+
+/// Those of the owners that the caches know.
+fn known_owners(inventory: &Inventory, world: &World) -> BTreeSet<String> {
+    let machines = inventory.domains.iter().filter_map(|domain| {
+        let owner = domain.owner.as_ref()?;
+        world.machine_uid(&owner.namespace, owner.machine.as_deref()?)
+    });
+    let clusters = inventory.networks.iter().filter_map(|network| {
+        let owner = network.owner.as_ref()?;
+        world.cluster_uid(&owner.namespace, &owner.cluster)
+    });
+    machines.chain(clusters).collect()
 }
 
 fn status(
@@ -168,9 +194,7 @@ fn unreachable(host: &HypervisorHost, fault: &Fault) -> (Summary, Finding) {
 /// that changes all the time.
 fn free(host: &HypervisorHost, facts: &HostFacts, world: &World) -> u64 {
     let promised: u64 = world
-        .all_machines()
-        .iter()
-        .filter(|m| m.spec.host_ref.name == host.name_any())
+        .machines_on_host(&host.name_any())
         .filter_map(|m| quantity::bytes(&m.spec.machine.memory))
         .sum();
     let reserved = quantity::bytes(&host.spec.reserved_memory).unwrap_or(0);

@@ -8,6 +8,7 @@ mod failure;
 mod feed;
 mod finalizer;
 mod host;
+mod index;
 mod machine;
 mod nodes;
 mod owned;
@@ -38,16 +39,19 @@ use crate::context::Context;
 use crate::errors::Error;
 use crate::reconcile;
 use feed::Feed;
+use index::Index;
 use world::{Guarded, World};
 
 /// Runs all controllers until `stop` is ready and what was begun is finished.
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 'static) {
     let client = &context.client;
-    let (clusters, watch_clusters) = Feed::<DevCluster>::new(client);
-    let (pools, watch_pools) = Feed::<NodePool>::new(client);
-    let (machines, watch_machines) = Feed::<DevMachine>::new(client);
-    let (hosts, watch_hosts) = Feed::<HypervisorHost>::new(client);
-    let (releases, watch_releases) = Feed::<KubernetesRelease>::new(client);
+    let (clusters, watch_clusters) = Feed::<DevCluster>::new(client, |c| vec![index::of_host(&c.spec.host_ref.name)]);
+    let (pools, watch_pools) = Feed::<NodePool>::new(client, |p| {
+        vec![index::of_cluster(&owned::namespace(p), &p.spec.cluster_ref.name)]
+    });
+    let (machines, watch_machines) = Feed::<DevMachine>::new(client, machine_refers_to);
+    let (hosts, watch_hosts) = Feed::<HypervisorHost>::new(client, |_| Vec::new());
+    let (releases, watch_releases) = Feed::<KubernetesRelease>::new(client, |_| Vec::new());
     let (all_synced, synced) = watch::channel(false);
     let world = Arc::new(World {
         context: context.clone(),
@@ -60,6 +64,9 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         machines: machines.store(),
         hosts: hosts.store(),
         releases: releases.store(),
+        cluster_index: clusters.index(),
+        pool_index: pools.index(),
+        machine_index: machines.index(),
     });
     let feeds = Feeds {
         clusters,
@@ -133,6 +140,21 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     futures::future::select(controllers, never).await;
 }
 
+fn machine_refers_to(machine: &DevMachine) -> Vec<String> {
+    let namespace = owned::namespace(machine);
+    let spec = &machine.spec;
+    let mut keys = vec![
+        index::of_cluster(&namespace, &spec.cluster_ref.name),
+        index::of_host(&spec.host_ref.name),
+    ];
+    keys.extend(
+        spec.pool_ref
+            .as_ref()
+            .map(|pool| index::of_pool(&namespace, &pool.name)),
+    );
+    keys
+}
+
 /// The watches of all kinds.
 struct Feeds {
     clusters: Feed<DevCluster>,
@@ -197,7 +219,7 @@ fn releases_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
 }
 
 fn clusters_on(world: &World, host: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {
-    world.clusters_on_host(host).iter().map(reference).collect()
+    references(&world.cluster_index, &index::of_host(host))
 }
 
 fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {
@@ -241,41 +263,31 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
             machines.iter().map(reference).collect::<Vec<_>>()
         }))
         .reconcile_on(feeds.pools.concerns(move |pool| {
-            let (namespace, name) = (pool.namespace(), pool.name_any());
-            machines_where(&on_pool, |m| {
-                m.namespace() == namespace && m.spec.pool_ref.as_ref().is_some_and(|p| p.name == name)
-            })
+            let key = index::of_pool(&owned::namespace(pool), &pool.name_any());
+            references(&on_pool.machine_index, &key)
         }))
-        .reconcile_on(world.context.children.triggers().flat_map(move |key| {
-            let machines = machines_where(&on_child, |m| {
-                m.namespace().as_deref() == Some(&key.namespace) && m.spec.cluster_ref.name == key.name
-            });
-            futures::stream::iter(machines)
+        .reconcile_on(world.context.children.triggers().flat_map(move |child| {
+            let key = index::of_cluster(&child.namespace, &child.name);
+            futures::stream::iter(references(&on_child.machine_index, &key))
         }))
         .reconcile_on(world.context.hosts.triggers().flat_map(move |trigger| {
-            let machines = machines_where(&on_host, |m| {
-                m.spec.host_ref.name == trigger.host
-                    && trigger.domain.as_ref().is_none_or(|domain| {
-                        *domain
-                            == seedbed_planner::names::domain(
-                                &m.namespace().unwrap_or_default(),
-                                &m.name_any(),
-                            )
-                    })
-            });
-            futures::stream::iter(machines)
+            let concerned = match &trigger.domain {
+                Some(domain) => seedbed_planner::names::machine_of_domain(domain)
+                    .filter(|(namespace, name)| on_host.is_on_host(namespace, name, &trigger.host))
+                    .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
+                    .into_iter()
+                    .collect(),
+                None => references(&on_host.machine_index, &index::of_host(&trigger.host)),
+            };
+            futures::stream::iter(concerned)
         }))
 }
 
-fn machines_where(
-    world: &World,
-    wanted: impl Fn(&DevMachine) -> bool,
-) -> Vec<ObjectRef<Guarded<DevMachine>>> {
-    world
-        .all_machines()
+fn references<K: Resource<DynamicType = ()>>(index: &Index, key: &str) -> Vec<ObjectRef<Guarded<K>>> {
+    index
+        .places(key)
         .iter()
-        .filter(|m| wanted(m))
-        .map(reference)
+        .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
         .collect()
 }
 

@@ -9,6 +9,7 @@ use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, No
 use tokio::sync::watch;
 
 use super::access::Accesses;
+use super::index::{self, Index};
 use super::owned;
 use super::said::Said;
 use crate::context::Context;
@@ -39,6 +40,12 @@ pub struct World {
     pub hosts: Store<Guarded<HypervisorHost>>,
     /// All releases.
     pub releases: Store<Guarded<KubernetesRelease>>,
+    /// Clusters by their host.
+    pub cluster_index: Index,
+    /// Pools by their cluster.
+    pub pool_index: Index,
+    /// Machines by their cluster, their pool and their host.
+    pub machine_index: Index,
 }
 
 impl World {
@@ -78,6 +85,24 @@ impl World {
         find(&self.clusters, Some(namespace), name)
     }
 
+    /// UID of the cluster of that name.
+    pub fn cluster_uid(&self, namespace: &str, name: &str) -> Option<String> {
+        uid_of(&self.clusters, namespace, name)
+    }
+
+    /// UID of the machine of that name.
+    pub fn machine_uid(&self, namespace: &str, name: &str) -> Option<String> {
+        uid_of(&self.machines, namespace, name)
+    }
+
+    /// Whether there is a machine of that name on that host.
+    pub fn is_on_host(&self, namespace: &str, name: &str, host: &str) -> bool {
+        let reference = ObjectRef::new(name).within(namespace);
+        self.machines
+            .get(&reference)
+            .is_some_and(|machine| machine.0.as_ref().is_ok_and(|m| m.spec.host_ref.name == host))
+    }
+
     /// The pool of that name.
     pub fn pool(&self, namespace: &str, name: &str) -> Option<NodePool> {
         find(&self.pools, Some(namespace), name)
@@ -112,41 +137,31 @@ impl World {
     /// All machines of that cluster, by its UID: a cluster of the same name that was deleted had others.
     pub fn machines_of_cluster(&self, cluster: &DevCluster) -> Vec<DevMachine> {
         let uid = owned::uid(cluster);
-        let namespace = owned::namespace(cluster);
-        self.all_machines()
-            .into_iter()
-            .filter(|m| m.namespace().as_deref() == Some(&namespace))
+        let key = index::of_cluster(&owned::namespace(cluster), &owned::name(cluster));
+        self.machines_at(&key)
             .filter(|m| owned::owner_uid(m, "DevCluster") == Some(&uid))
             .collect()
     }
 
-    /// All machines.
-    pub fn all_machines(&self) -> Vec<DevMachine> {
-        self.machines
-            .state()
-            .iter()
-            .filter_map(|m| m.0.as_ref().ok().cloned())
-            .collect()
+    /// All machines on that host.
+    pub fn machines_on_host(&self, host: &str) -> impl Iterator<Item = DevMachine> + use<'_> {
+        self.machines_at(&index::of_host(host))
+    }
+
+    fn machines_at(&self, key: &str) -> impl Iterator<Item = DevMachine> + use<'_> {
+        self.machine_index
+            .places(key)
+            .into_iter()
+            .filter_map(|(namespace, name)| find(&self.machines, Some(&namespace), &name))
     }
 
     /// All pools of that cluster.
     pub fn pools_of_cluster(&self, cluster: &DevCluster) -> Vec<NodePool> {
-        let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
-        self.pools
-            .state()
-            .iter()
-            .filter_map(|p| p.0.as_ref().ok().cloned())
-            .filter(|p| p.namespace().as_deref() == Some(&namespace) && p.spec.cluster_ref.name == name)
-            .collect()
-    }
-
-    /// All clusters on that host.
-    pub fn clusters_on_host(&self, host: &str) -> Vec<DevCluster> {
-        self.clusters
-            .state()
-            .iter()
-            .filter_map(|c| c.0.as_ref().ok().cloned())
-            .filter(|c| c.spec.host_ref.name == host)
+        let key = index::of_cluster(&owned::namespace(cluster), &owned::name(cluster));
+        self.pool_index
+            .places(&key)
+            .into_iter()
+            .filter_map(|(namespace, name)| self.pool(&namespace, &name))
             .collect()
     }
 }
@@ -162,4 +177,12 @@ where
     store
         .get(&reference)
         .and_then(|object| object.0.as_ref().ok().cloned())
+}
+
+fn uid_of<K>(store: &Store<Guarded<K>>, namespace: &str, name: &str) -> Option<String>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::<Guarded<K>>::new(name).within(namespace);
+    store.get(&reference)?.meta().uid.clone()
 }

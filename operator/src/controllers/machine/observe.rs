@@ -382,9 +382,8 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
     };
     let own_turn = turn(&subject.machine);
     let older: Vec<Demand> = world
-        .all_machines()
-        .iter()
-        .filter(|m| m.spec.host_ref == subject.machine.spec.host_ref && turn(m) < own_turn)
+        .machines_on_host(&subject.machine.spec.host_ref.name)
+        .filter(|m| turn(m) < own_turn)
         .map(|m| demand(&m.spec.machine))
         .collect();
     let host = owned::name(&subject.host);
