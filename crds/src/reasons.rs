@@ -114,7 +114,7 @@ reasons! {
     /// The `HypervisorHost` that `spec.hostRef` names does not exist.
     HostNotFound => "Create the HypervisorHost, or change spec.hostRef.",
     /// The host cannot be reached. Nothing is concluded from that: machines may run on.
-    HostUnreachable => "See that the host's libvirt daemon runs and that spec.libvirt.uri of the HypervisorHost is right.",
+    HostUnreachable => "See that the host's libvirt daemon runs and that spec.libvirt.uri of the HypervisorHost is right; of a simulated host, that seedbed-simulator runs and listens on spec.simulated.socket.",
     /// The host can be reached.
     HostReachable => "Nothing to do.",
     /// The host's storage pool is missing or not active.

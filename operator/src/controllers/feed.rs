@@ -3,6 +3,7 @@
 //! With a watch for each controller, a controller could be told of a change that the cache it then reads does not have yet, and
 //! would take what it sees for the present state.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -95,6 +96,44 @@ where
         I::IntoIter: Send,
     {
         self.changes()
+            .flat_map(move |object| futures::stream::iter(whom(object.as_ref())))
+    }
+}
+
+impl<K> Feed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// The objects of another kind that a change concerns, where the change is one of what matters to them: that an object came,
+    /// went, or has another `what_matters` than before.
+    pub fn concerns_when<M, T, F, I>(
+        &self,
+        what_matters: fn(&K) -> M,
+        whom: F,
+    ) -> impl Stream<Item = ObjectRef<Guarded<T>>> + Send + use<K, M, T, F, I>
+    where
+        M: PartialEq + Send + 'static,
+        T: Resource<DynamicType = ()> + Send + 'static,
+        F: Fn(&Guarded<K>) -> I + Send + 'static,
+        I: IntoIterator<Item = ObjectRef<Guarded<T>>> + Send,
+        I::IntoIter: Send,
+    {
+        let store = self.store();
+        let mut known: HashMap<ObjectRef<Guarded<K>>, M> = HashMap::new();
+        self.changes()
+            .filter(move |object| {
+                let reference = ObjectRef::from_obj(object.as_ref());
+                // The cache has the change already: what is not there any more is gone.
+                let now = store
+                    .get(&reference)
+                    .and_then(|found| found.0.as_ref().ok().map(what_matters));
+                let changed = known.get(&reference) != now.as_ref() || now.is_none();
+                match now {
+                    Some(now) => known.insert(reference, now),
+                    None => known.remove(&reference),
+                };
+                futures::future::ready(changed)
+            })
             .flat_map(move |object| futures::stream::iter(whom(object.as_ref())))
     }
 }

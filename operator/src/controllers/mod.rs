@@ -31,6 +31,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use seedbed_crds::reasons::condition;
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -176,7 +177,7 @@ where
 fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<DevCluster>> {
     let (on_host, on_release) = (world.clone(), world.clone());
     controller(&feeds.clusters)
-        .reconcile_on(feeds.machines.concerns(|machine| {
+        .reconcile_on(feeds.machines.concerns_when(of_machine, |machine| {
             let name = machine.0.as_ref().ok()?.spec.cluster_ref.name.clone();
             Some(ObjectRef::new(&name).within(&machine.namespace()?))
         }))
@@ -187,7 +188,7 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
         .reconcile_on(
             feeds
                 .hosts
-                .concerns(move |host| clusters_on(&on_host, &host.name_any())),
+                .concerns_when(of_host, move |host| clusters_on(&on_host, &host.name_any())),
         )
         .reconcile_on(
             feeds
@@ -203,11 +204,46 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
         )
 }
 
+/// What of a cluster matters to its machines and pools.
+fn of_cluster(cluster: &DevCluster) -> impl PartialEq + Send + use<> {
+    let status = cluster.status.as_ref();
+    (
+        (cluster.uid(), cluster.metadata.generation),
+        cluster.metadata.deletion_timestamp.clone(),
+        status.is_some_and(|s| s.initialized),
+        status.and_then(|s| s.timing_profile),
+    )
+}
+
+/// What of a machine matters to its cluster and its pool.
+fn of_machine(machine: &DevMachine) -> impl PartialEq + Send + use<> {
+    let status = machine.status.as_ref();
+    let ready = status
+        .iter()
+        .flat_map(|s| &s.conditions)
+        .find(|c| c.type_ == condition::READY);
+    (
+        machine.uid(),
+        machine.metadata.deletion_timestamp.clone(),
+        status.and_then(|s| s.bootstrap.as_ref()).map(|b| b.phase),
+        ready.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone())),
+    )
+}
+
+/// What of a host matters to its clusters and to releases. How much of it is free changes all the time.
+fn of_host(host: &HypervisorHost) -> impl PartialEq + Send + use<> {
+    let conditions = host.status.iter().flat_map(|s| &s.conditions);
+    let ready = conditions
+        .filter(|c| c.type_ == condition::READY)
+        .map(|c| c.status.clone());
+    (host.uid(), host.metadata.generation, ready.collect::<Vec<_>>())
+}
+
 /// A release is looked at again when hosts come or go, and when a transfer is finished.
 fn releases_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<KubernetesRelease>> {
     let on_host = world.clone();
     controller(&feeds.releases)
-        .reconcile_on(feeds.hosts.concerns(move |_| {
+        .reconcile_on(feeds.hosts.concerns_when(of_host, move |_| {
             on_host
                 .releases
                 .state()
@@ -235,11 +271,11 @@ fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<De
 fn pools_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<NodePool>> {
     let on_cluster = world.clone();
     controller(&feeds.pools)
-        .reconcile_on(feeds.machines.concerns(|machine| {
+        .reconcile_on(feeds.machines.concerns_when(of_machine, |machine| {
             let pool = machine.0.as_ref().ok()?.spec.pool_ref.as_ref()?.name.clone();
             Some(ObjectRef::new(&pool).within(&machine.namespace()?))
         }))
-        .reconcile_on(feeds.clusters.concerns(move |cluster| {
+        .reconcile_on(feeds.clusters.concerns_when(of_cluster, move |cluster| {
             let pools = cluster
                 .0
                 .as_ref()
@@ -254,7 +290,7 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
     let (on_cluster, on_pool, on_child, on_host) =
         (world.clone(), world.clone(), world.clone(), world.clone());
     controller(&feeds.machines)
-        .reconcile_on(feeds.clusters.concerns(move |cluster| {
+        .reconcile_on(feeds.clusters.concerns_when(of_cluster, move |cluster| {
             let machines = cluster
                 .0
                 .as_ref()

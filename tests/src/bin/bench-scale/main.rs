@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use clusters::{Watched, percentile};
+use clusters::percentile;
 use setting::{Setting, Sizes};
 
 /// How long the operator is watched while nothing changes.
