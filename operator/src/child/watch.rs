@@ -21,8 +21,8 @@ use crate::triggers::Triggers;
 
 /// How long an outage may be before what was seen is not relied on any more.
 const GRACE: Duration = Duration::from_secs(30);
-/// Between two looks whether a child that answers still does.
-const PROBE_PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks whether a child that answers still does. A machine without power is noticed earlier by its connection.
+const PROBE_PERIOD: Duration = Duration::from_secs(30);
 /// Between two looks whether a child that does not answer does now: how late its first answer may be noticed.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// Before a watch that failed is begun anew.
@@ -110,6 +110,13 @@ impl Seen {
         }
     }
 
+    pub(super) fn node(&self, name: &str) -> Observed<Option<Node>> {
+        match &self.nodes.value {
+            Observed::Known(nodes) => Observed::Known(nodes.get(name).cloned()),
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        }
+    }
+
     fn settle(&mut self, now: Timestamp) -> bool {
         // Each one has to be asked: `||` would stop at the first that changed.
         let mut changed = [
@@ -138,8 +145,8 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Looks until it answers, then watches until it was out of reach for a while, and so on for ever. A machine that lost its
-    /// power does not close its connections: only the looks find out about it.
+    /// Looks until it answers, then watches until it was out of reach for a while, and so on for ever. A server that is there and
+    /// stands still keeps its connections: only the looks find out about it.
     pub(super) async fn run(self) {
         loop {
             self.until_reached().await;

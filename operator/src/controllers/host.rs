@@ -39,6 +39,7 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
         .map_err(|e| Error::api(describe(cached), e))?;
     let Some(host) = found.filter(|h| h.metadata.deletion_timestamp.is_none()) else {
         context.hosts.forget(&cached.name_any());
+        world.inventories.forget(&cached.name_any());
         context.uploads.forget(&cached.name_any());
         context.metrics.host_gone(&cached.name_any());
         return Ok(Action::await_change());
@@ -52,6 +53,9 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
     };
     let status = status(&host, &looked, &owners, world, now);
     if let Ok((facts, inventory)) = &looked {
+        for owner in world.inventories.differences(&host.name_any(), inventory) {
+            world.changed_on_host.send(owner);
+        }
         let figures = HostFigures {
             memory_bytes: facts.memory_bytes,
             memory_free_bytes: free(&host, facts, world),

@@ -9,6 +9,8 @@ mod feed;
 mod finalizer;
 mod host;
 mod index;
+mod inventories;
+mod kept;
 mod machine;
 mod nodes;
 mod owned;
@@ -39,6 +41,7 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::errors::Error;
 use crate::reconcile;
+use crate::triggers::Triggers;
 use feed::Feed;
 use index::Index;
 use world::{Guarded, World};
@@ -60,6 +63,12 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         accesses: access::Accesses::default(),
         allotting: tokio::sync::Mutex::default(),
         policies: said::Said::default(),
+        allocations: kept::Kept::default(),
+        keys: kept::Kept::default(),
+        kubeconfigs: kept::Kept::default(),
+        ranges: kept::Kept::lasting(cluster::RANGES_KEPT),
+        inventories: inventories::Inventories::default(),
+        changed_on_host: Triggers::default(),
         clusters: clusters.store(),
         pools: pools.store(),
         machines: machines.store(),
@@ -202,6 +211,12 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
                 .triggers()
                 .map(|key| ObjectRef::new(&key.name).within(&key.namespace)),
         )
+        .reconcile_on(
+            world
+                .changed_on_host
+                .stream()
+                .map(|owner| ObjectRef::new(&owner.cluster).within(&owner.namespace)),
+        )
 }
 
 /// What of a cluster matters to its machines and pools.
@@ -305,6 +320,10 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
         .reconcile_on(world.context.children.triggers().flat_map(move |child| {
             let key = index::of_cluster(&child.namespace, &child.name);
             futures::stream::iter(references(&on_child.machine_index, &key))
+        }))
+        .reconcile_on(world.changed_on_host.stream().filter_map(|owner| async move {
+            let machine = owner.machine.as_ref()?;
+            Some(ObjectRef::new(machine).within(&owner.namespace))
         }))
         .reconcile_on(world.context.hosts.triggers().flat_map(move |trigger| {
             let concerned = match &trigger.domain {

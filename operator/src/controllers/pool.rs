@@ -21,7 +21,7 @@ use crate::render::ClusterPlan;
 use crate::status::{describe, write_status};
 
 /// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_mins(2);
+const LATER: Duration = Duration::from_mins(5);
 
 /// One pass over a pool.
 pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error> {

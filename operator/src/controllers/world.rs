@@ -1,19 +1,27 @@
 //! The objects that every controller reads from shared caches, and the context that leads out of the process.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_hypervisor::Owner;
+use seedbed_kubeadm::pki::ClusterPki;
 use tokio::sync::watch;
 
 use super::access::Accesses;
+use super::allocations::Stored;
+use super::cluster::UsedRange;
 use super::index::{self, Index};
-use super::owned;
+use super::inventories::Inventories;
+use super::kept::Kept;
 use super::said::Said;
+use super::{allocations, owned, pki};
 use crate::context::Context;
 use crate::errors::Error;
+use crate::triggers::Triggers;
 
 /// An object as it is watched: one that does not fit its type blocks nobody but itself.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -30,6 +38,18 @@ pub struct World {
     pub allotting: tokio::sync::Mutex<()>,
     /// Warnings about network policies.
     pub policies: Said,
+    /// Allocations by their cluster's UID. A write over a version that is not the present one fails, and lets go of it.
+    pub allocations: Kept<Stored>,
+    /// Keys by their cluster's UID.
+    pub keys: Kept<Arc<ClusterPki>>,
+    /// The API server that the kubeconfig in a cluster's Secret leads to, by the cluster's UID.
+    pub kubeconfigs: Kept<Ipv4Addr>,
+    /// Ranges that are in use on a host, by its name.
+    pub ranges: Kept<Vec<UsedRange>>,
+    /// What was on the hosts at the last look.
+    pub inventories: Inventories,
+    /// Whose things on a host changed since the look before.
+    pub changed_on_host: Triggers<Owner>,
     /// All clusters.
     pub clusters: Store<Guarded<DevCluster>>,
     /// All pools.
@@ -78,6 +98,51 @@ impl World {
             all &= ready;
         }
         synced.send_replace(all);
+    }
+
+    /// The cluster's allocations; none where nothing was written down yet.
+    pub async fn allocations(&self, cluster: &DevCluster) -> Result<Option<Stored>, Error> {
+        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
+        if let Some(stored) = self.allocations.get(&uid, now) {
+            return Ok(Some(stored));
+        }
+        let stored = allocations::load(&self.context.client, cluster)
+            .await
+            .map_err(|e| Error::step("allocation", e))?;
+        if let Some(stored) = &stored {
+            self.allocations.put(&uid, stored.clone(), now);
+        }
+        Ok(stored)
+    }
+
+    /// The cluster's keys; none where at least one of their Secrets is not there yet.
+    pub async fn keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
+        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
+        if let Some(keys) = self.keys.get(&uid, now) {
+            return Ok(Some(keys));
+        }
+        let keys = pki::load(
+            &self.context.client,
+            &owned::namespace(cluster),
+            &owned::name(cluster),
+        )
+        .await
+        .map_err(|e| Error::step("keys", e))?
+        .map(Arc::new);
+        if let Some(keys) = &keys {
+            self.keys.put(&uid, keys.clone(), now);
+        }
+        Ok(keys)
+    }
+
+    /// Forgets what is kept of a cluster that is gone.
+    pub fn forget_cluster(&self, cluster: &DevCluster) {
+        let uid = owned::uid(cluster);
+        self.accesses.forget(&uid);
+        self.policies.forget(cluster);
+        self.allocations.forget(&uid);
+        self.keys.forget(&uid);
+        self.kubeconfigs.forget(&uid);
     }
 
     /// The cluster of that name.

@@ -59,8 +59,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::DeleteSecrets => delete_secrets(subject, world).await,
         Effect::RemoveFinalizer => {
             context.children.forget(&access::key(cluster));
-            world.accesses.forget(&owned::uid(cluster));
-            world.policies.forget(cluster);
+            world.forget_cluster(cluster);
             finalizer::remove(&context.client, cluster).await
         }
     }
@@ -103,20 +102,24 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         bridge: names::bridge(&owned::uid(&subject.cluster)),
         machines: BTreeMap::new(),
     };
-    allocations::create(&world.context.client, &subject.cluster, &allocations)
+    let uid = owned::uid(&subject.cluster);
+    // Even where no answer comes it may have been written.
+    world.ranges.change(&host.name_any(), |ranges| {
+        ranges.push((Some(uid.clone()), allocations.node_cidr));
+    });
+    let stored = allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
-        .map_err(|e| Error::step("allocation", e))
+        .map_err(|e| Error::step("allocation", e))?;
+    world.allocations.put(&uid, stored, world.context.clock.elapsed());
+    Ok(())
 }
 
 async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {
     let Some((_, hypervisor)) = &subject.host else {
         return Ok(());
     };
-    // Read anew: machines may have been allotted their addresses since the look.
-    let stored = allocations::load(&world.context.client, &subject.cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
-    let Some(stored) = stored else {
+    // Machines may have been allotted their addresses since the look.
+    let Some(stored) = world.allocations(&subject.cluster).await? else {
         return Ok(());
     };
     let spec = NetworkSpec {
@@ -183,23 +186,25 @@ async fn delete_machines(machines: &[&DevMachine], world: &World) -> Result<(), 
 async fn write_kubeconfig(subject: &Subject, world: &World) -> Result<(), Error> {
     let context = &world.context;
     let cluster = &subject.cluster;
-    let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
-    let keys = pki::load(&context.client, &namespace, &name)
-        .await
-        .map_err(|e| Error::step("keys", e))?;
+    let name = owned::name(cluster);
+    let keys = world.keys(cluster).await?;
     let (Some(keys), Some(address)) = (keys, access::api_server(&name, subject.stored.as_ref())) else {
         return Ok(());
     };
     let text = access::kubeconfig(context, cluster, &keys.ca, address)?;
     let data = BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]);
     let secret = pki::secret(cluster, pki::kubeconfig_secret(&name), data);
-    secrets::write(&context.client, cluster, secret).await
+    secrets::write(&context.client, cluster, secret).await?;
+    let now = context.clock.elapsed();
+    world.kubeconfigs.put(&owned::uid(cluster), address, now);
+    Ok(())
 }
 
 /// Removes what the operator wrote for the cluster. What is retained keeps its keys: without them nobody could use it any more.
 async fn delete_secrets(subject: &Subject, world: &World) -> Result<(), Error> {
     let client = &world.context.client;
     let cluster = &subject.cluster;
+    world.forget_cluster(cluster);
     match cluster.spec.deletion_policy {
         DeletionPolicy::Delete => secrets::delete(client, cluster).await?,
         DeletionPolicy::Retain => secrets::disown(client, cluster).await?,

@@ -20,9 +20,10 @@ use crate::errors::Error;
 use crate::events::EventType;
 use crate::status::{describe, write_status};
 use observe::Subject;
+pub use observe::{RANGES_KEPT, UsedRange};
 
-/// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_mins(1);
+/// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
+const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 

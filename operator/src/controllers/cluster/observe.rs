@@ -1,6 +1,7 @@
 //! Looks at everything that decides what is done with a cluster as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Secret;
@@ -66,14 +67,12 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         let hypervisor = context.hosts.hypervisor(&host);
         (host, hypervisor)
     });
-    let stored = allocations::load(&context.client, &cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
+    let stored = world.allocations(&cluster).await?;
     let plan = host
         .as_ref()
         .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(&cluster, host)).ok());
     let machines = world.machines_of_cluster(&cluster);
-    let view = match access::child(context, &world.accesses, &cluster, stored.as_ref()).await {
+    let view = match access::child(world, &cluster, stored.as_ref()).await {
         Ok(Some(child)) => child.view(),
         Ok(None) => ChildView::unknown("the address of its API server is not known yet"),
         Err(error) => ChildView::unknown(&error.to_string()),
@@ -90,14 +89,9 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
 
 /// Looks at a cluster that should exist.
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
-    let (namespace, name) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
-    let client = &world.context.client;
+    let name = owned::name(&subject.cluster);
     let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
     let api_server = access::api_server(&name, subject.stored.as_ref());
-    let kubeconfig = Api::<Secret>::namespaced(client.clone(), &namespace)
-        .get_opt(&pki::kubeconfig_secret(&name))
-        .await
-        .map_err(|e| Error::api(format!("Secret {namespace}/{name}-kubeconfig: get"), e))?;
     let hash = template::control_plane_hash(&subject.cluster.spec);
     Ok(Seen {
         paused: subject.cluster.spec.paused,
@@ -107,12 +101,10 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
         },
         allocated: subject.stored.is_some(),
-        pki: pki::load(client, &namespace, &name)
-            .await
-            .map_err(|e| Error::step("keys", e))?
-            .is_some(),
+        // What an initialised cluster trusts cannot be made again: keys that are lost have to be restored.
+        pki: initialized || world.keys(&subject.cluster).await?.is_some(),
         network: network(subject).await,
-        kubeconfig: kubeconfig.is_some_and(|secret| speaks_of(&secret, api_server)),
+        kubeconfig: has_kubeconfig(subject, world).await?,
         initialized,
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
             up_to_date: m.spec.template_hash == hash,
@@ -122,9 +114,30 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     })
 }
 
+/// Whether the kubeconfig Secret is there and for the API server at its present address.
+async fn has_kubeconfig(subject: &Subject, world: &World) -> Result<bool, Error> {
+    let cluster = &subject.cluster;
+    let (namespace, name, uid) = (owned::namespace(cluster), owned::name(cluster), owned::uid(cluster));
+    let Some(address) = access::api_server(&name, subject.stored.as_ref()) else {
+        return Ok(false);
+    };
+    let now = world.context.clock.elapsed();
+    if world.kubeconfigs.get(&uid, now) == Some(address) {
+        return Ok(true);
+    }
+    let secret = Api::<Secret>::namespaced(world.context.client.clone(), &namespace)
+        .get_opt(&pki::kubeconfig_secret(&name))
+        .await
+        .map_err(|e| Error::api(format!("Secret {namespace}/{name}-kubeconfig: get"), e))?;
+    let found = secret.is_some_and(|secret| speaks_of(&secret, address));
+    if found {
+        world.kubeconfigs.put(&uid, address, now);
+    }
+    Ok(found)
+}
+
 /// Whether the kubeconfig is for the API server at that address.
-fn speaks_of(secret: &Secret, api_server: Option<std::net::Ipv4Addr>) -> bool {
-    let Some(address) = api_server else { return false };
+fn speaks_of(secret: &Secret, address: std::net::Ipv4Addr) -> bool {
     let url = ClusterPlan::endpoint(address).url();
     secret
         .data
@@ -268,23 +281,36 @@ async fn ranges(
     })
 }
 
+/// How long the ranges on a host are known without another look: a cluster that was allotted one is added at once, and what others
+/// make there is seen after that time.
+pub const RANGES_KEPT: Duration = Duration::from_secs(5);
+
+/// A range that is in use, and the UID of the cluster that has it, where it is one's.
+pub type UsedRange = (Option<String>, Ipv4Net);
+
 /// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.
 pub async fn used_ranges(subject: &Subject, world: &World) -> Result<Vec<Ipv4Net>, Error> {
     let Some((host, hypervisor)) = &subject.host else {
         return Ok(Vec::new());
     };
-    let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
+    let (name, now) = (host.name_any(), world.context.clock.elapsed());
+    let all = if let Some(all) = world.ranges.get(&name, now) {
+        all
+    } else {
+        let mut all = allocations::ranges_on_host(&world.context.client, &name)
+            .await
+            .map_err(|e| Error::step("allocation", e))?;
+        let inventory = hypervisor.inventory().await?;
+        all.extend(inventory.networks.into_iter().filter_map(|network| {
+            let uid = network.owner.map(|owner| owner.cluster_uid);
+            Some((uid, network.cidr?))
+        }));
+        world.ranges.put(&name, all.clone(), now);
+        all
+    };
     let own = owned::uid(&subject.cluster);
-    let inventory = hypervisor.inventory().await?;
-    used.extend(
-        inventory
-            .networks
-            .iter()
-            .filter(|n| n.owner.as_ref().is_none_or(|o| o.cluster_uid != own))
-            .filter_map(|n| n.cidr),
-    );
+    let of_others = all.into_iter().filter(|(uid, _)| uid.as_ref() != Some(&own));
+    let mut used: Vec<Ipv4Net> = of_others.map(|(_, range)| range).collect();
     used.extend(subject.plan.as_ref().map(|p| p.pod_cidr));
     used.extend(subject.cluster.spec.network.service_cidr.parse::<Ipv4Net>().ok());
     Ok(used)

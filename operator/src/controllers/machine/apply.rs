@@ -165,17 +165,24 @@ async fn write_allocations(
     stored: &allocations::Stored,
     new: &seedbed_planner::allocation::Allocations,
 ) -> Result<(), Error> {
-    allocations::replace(&world.context.client, &subject.cluster, stored, new)
-        .await
-        .map_err(|error| {
-            if error.conflict() {
+    let uid = owned::uid(&subject.cluster);
+    match allocations::replace(&world.context.client, &subject.cluster, stored, new).await {
+        Ok(stored) => {
+            world.allocations.put(&uid, stored, world.context.clock.elapsed());
+            Ok(())
+        }
+        Err(error) => {
+            // Whoever wrote meanwhile knows better, or nobody knows what was written: read again.
+            world.allocations.forget(&uid);
+            Err(if error.conflict() {
                 Error::Conflict {
                     object: format!("allocations of DevCluster {}", subject.owner.cluster),
                 }
             } else {
                 Error::step("allocation", error)
-            }
-        })
+            })
+        }
+    }
 }
 
 fn allocated(subject: &Subject) -> Result<&seedbed_planner::allocation::MachineAllocation, Error> {

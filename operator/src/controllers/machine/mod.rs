@@ -20,7 +20,7 @@ use seedbed_planner::{conditions, names};
 use super::access;
 use super::failure::Failure;
 use super::world::World;
-use super::{allocations, finalizer, owned, profile, transitions};
+use super::{finalizer, owned, profile, transitions};
 use crate::context::jittered;
 use crate::deletion;
 use crate::errors::Error;
@@ -30,8 +30,8 @@ use observe::Subject;
 
 /// How soon to look again at a guest that is at work.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon to look again where nothing is expected: what the watches missed is found then.
-const LATER: Duration = Duration::from_mins(1);
+/// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
+const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 
@@ -138,12 +138,10 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
         .as_ref()
         .and_then(|p| world.pool(&namespace, &p.name));
     let hypervisor = context.hosts.hypervisor(&host);
-    let stored = allocations::load(&context.client, &cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
+    let stored = world.allocations(&cluster).await?;
     let plan =
         ClusterPlan::new(&cluster, profile::of(&cluster, &host)).map_err(|e| Error::step("render", e))?;
-    let child = access::child(context, &world.accesses, &cluster, stored.as_ref()).await?;
+    let child = access::child(world, &cluster, stored.as_ref()).await?;
     let owner = Owner {
         namespace: namespace.clone(),
         cluster: owned::name(&cluster),

@@ -142,10 +142,7 @@ impl Subject {
             return Observed::Unknown("the address of the cluster's API server is not known yet".to_owned());
         };
         let (name, shape) = (self.name(), self.shape());
-        child.view().nodes.map(|all| {
-            let found = all
-                .into_iter()
-                .find(|n| n.metadata.name.as_deref() == Some(name.as_str()));
+        child.node(&name).map(|found| {
             let view = found.as_ref().map(|n| NodeView {
                 ready: nodes::is_ready(n),
                 message: nodes::not_ready_message(n),

@@ -13,6 +13,7 @@
 
 mod clusters;
 mod floor;
+mod plot;
 mod processes;
 mod requests;
 mod setting;
@@ -44,12 +45,16 @@ fn say(message: &str) {
 }
 
 fn main() {
+    let out = PathBuf::from(std::env::args().nth(1).expect("usage: bench-scale FOLDER [PLOT]"));
+    if let Some(plot) = std::env::args().nth(2) {
+        plot::draw(&out, plot.as_ref());
+        return;
+    }
     let sizes = Sizes {
         clusters: number("CLUSTERS", 1000),
         workers: number("WORKERS", 0),
         hosts: number("HOSTS", 0),
     };
-    let out = PathBuf::from(std::env::args().nth(1).expect("usage: bench-scale FOLDER"));
     std::fs::create_dir_all(&out).unwrap();
     let setting = Setting::start(&out, sizes);
     let runtime = tokio::runtime::Builder::new_current_thread()
