@@ -44,6 +44,13 @@ impl ChildApi for KubeChild {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).view()
     }
 
+    fn has_looked(&self) -> bool {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .has_looked()
+    }
+
     fn node(&self, name: &str) -> Observed<Option<Node>> {
         self.seen
             .lock()

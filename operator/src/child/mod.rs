@@ -49,6 +49,9 @@ pub trait ChildApi: Send + Sync + 'static {
     /// What the watches saw last. Never waits.
     fn view(&self) -> ChildView;
 
+    /// Whether the first look is over, whatever came of it. Before that, nothing is known only because nobody had the time to look.
+    fn has_looked(&self) -> bool;
+
     /// The node of that name, as in [`Self::view`].
     fn node(&self, name: &str) -> Observed<Option<Node>>;
 

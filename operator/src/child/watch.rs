@@ -31,6 +31,8 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Something that was seen, and for how long it could not be seen since.
 #[derive(Debug)]
 struct Part<T> {
+    /// Whether anything came of looking yet.
+    looked: bool,
     value: Observed<T>,
     trouble: Option<(Timestamp, String)>,
 }
@@ -38,6 +40,7 @@ struct Part<T> {
 impl<T> Default for Part<T> {
     fn default() -> Self {
         Self {
+            looked: false,
             value: Observed::Unknown("not listed yet".to_owned()),
             trouble: None,
         }
@@ -47,6 +50,7 @@ impl<T> Default for Part<T> {
 impl<T: PartialEq> Part<T> {
     /// It was seen; whether it is another value than before.
     fn see(&mut self, value: T) -> bool {
+        self.looked = true;
         self.trouble = None;
         let changed = self.value.known() != Some(&value);
         self.value = Observed::Known(value);
@@ -55,6 +59,7 @@ impl<T: PartialEq> Part<T> {
 
     /// It could not be seen. The first reason of an outage is kept, so that it does not look new at each attempt.
     fn miss(&mut self, now: Timestamp, why: String) {
+        self.looked = true;
         self.trouble.get_or_insert((now, why));
     }
 
@@ -108,6 +113,12 @@ impl Seen {
                 .map(|names| names.into_iter().collect()),
             api_version: self.api_version.value.clone(),
         }
+    }
+
+    /// Whether the child answered and everything was listed, or one of both failed.
+    pub(super) fn has_looked(&self) -> bool {
+        let all_listed = self.nodes.looked && self.coredns.looked && self.network_policies.looked;
+        self.api_version.looked && (self.api_version.value.known().is_none() || all_listed)
     }
 
     pub(super) fn node(&self, name: &str) -> Observed<Option<Node>> {

@@ -4,6 +4,7 @@ pub mod access;
 mod allocations;
 mod bytes;
 mod cluster;
+mod current;
 mod failure;
 mod feed;
 mod finalizer;
@@ -67,6 +68,8 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         keys: kept::Kept::default(),
         kubeconfigs: kept::Kept::default(),
         ranges: kept::Kept::lasting(cluster::RANGES_KEPT),
+        versions: kept::Kept::default(),
+        written: kept::Kept::lasting(transitions::PAUSE),
         inventories: inventories::Inventories::default(),
         changed_on_host: Triggers::default(),
         clusters: clusters.store(),

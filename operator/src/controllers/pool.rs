@@ -61,10 +61,12 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         problem,
         context.clock.now(),
     );
-    if let Some(written) = transitions::save(context, &api, &pool, status).await? {
-        context.metrics.pool(&written);
+    let saved = transitions::save_paced(world, &api, &pool, status).await?;
+    if let Some(written) = &saved.written {
+        context.metrics.pool(written);
     }
-    Ok(Action::requeue(jittered(&*context.random, LATER)))
+    let next = jittered(&*context.random, LATER);
+    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
 }
 
 /// The pool's machines, as the API server has them now: what is made or removed depends on their number, and a cache that lags

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -46,6 +47,10 @@ pub struct World {
     pub kubeconfigs: Kept<Ipv4Addr>,
     /// Ranges that are in use on a host, by its name.
     pub ranges: Kept<Vec<UsedRange>>,
+    /// The version of an object that this operator wrote last, by its UID.
+    pub versions: Kept<u64>,
+    /// When an object's status was last written, by its UID.
+    pub written: Kept<Duration>,
     /// What was on the hosts at the last look.
     pub inventories: Inventories,
     /// Whose things on a host changed since the look before.

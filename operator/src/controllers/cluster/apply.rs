@@ -1,12 +1,13 @@
 //! Carries out one effect on a cluster. Each can be carried out again: what is done already is left as it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::ByteString;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use seedbed_crds::{DeletionPolicy, DevMachine, DevMachineSpec, LocalReference, MachineRole};
+use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole};
 use seedbed_hypervisor::NetworkSpec;
 use seedbed_planner::allocation::Allocations;
 use seedbed_planner::cluster::Effect;
@@ -26,9 +27,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let cluster = &subject.cluster;
     match effect {
         Effect::Allocate => allocate(subject, world).await,
-        Effect::CreatePki => pki::create(&context.client, cluster, context.clock.now().as_second())
-            .await
-            .map_err(|e| Error::step("keys", e)),
+        Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {
@@ -63,6 +62,18 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
             finalizer::remove(&context.client, cluster).await
         }
     }
+}
+
+async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let context = &world.context;
+    let made = pki::create(&context.client, cluster, context.clock.now().as_second())
+        .await
+        .map_err(|e| Error::step("keys", e))?;
+    if let Some(keys) = made {
+        let now = context.clock.elapsed();
+        world.keys.put(&owned::uid(cluster), Arc::new(keys), now);
+    }
+    Ok(())
 }
 
 /// Chooses a range that nothing on the host uses and writes it down. Clusters are allotted one after another: two that looked at

@@ -33,6 +33,8 @@ pub struct Subject {
     pub machines: Vec<DevMachine>,
     /// What its own API says.
     pub view: ChildView,
+    /// Whether the first look at its API, if it has one, is over.
+    pub child_looked: bool,
 }
 
 impl Subject {
@@ -72,10 +74,13 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         .as_ref()
         .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(&cluster, host)).ok());
     let machines = world.machines_of_cluster(&cluster);
-    let view = match access::child(world, &cluster, stored.as_ref()).await {
-        Ok(Some(child)) => child.view(),
-        Ok(None) => ChildView::unknown("the address of its API server is not known yet"),
-        Err(error) => ChildView::unknown(&error.to_string()),
+    let (view, child_looked) = match access::child(world, &cluster, stored.as_ref()).await {
+        Ok(Some(child)) => (child.view(), child.has_looked()),
+        Ok(None) => (
+            ChildView::unknown("the address of its API server is not known yet"),
+            true,
+        ),
+        Err(error) => (ChildView::unknown(&error.to_string()), true),
     };
     Ok(Subject {
         cluster,
@@ -84,6 +89,7 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         plan,
         machines,
         view,
+        child_looked,
     })
 }
 

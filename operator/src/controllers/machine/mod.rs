@@ -18,6 +18,7 @@ use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
 
 use super::access;
+use super::current::current;
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, profile, transitions};
@@ -40,11 +41,7 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     let context = &world.context;
     let namespace = owned::namespace(cached);
     let api = Api::<DevMachine>::namespaced(context.client.clone(), &namespace);
-    let found = api
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(|e| Error::api(describe(cached), e))?;
-    let Some(machine) = found.filter(|m| m.uid() == cached.uid()) else {
+    let Some(machine) = current(world, &api, cached).await? else {
         context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     };
@@ -58,6 +55,11 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
     };
+    let looked = subject.child.as_ref().is_none_or(|child| child.has_looked());
+    if !looked && subject.cluster.metadata.deletion_timestamp.is_none() {
+        // It is told as soon as the first look is over.
+        return Ok(Action::requeue(SOON));
+    }
     let (decided, facts) = if leaving {
         let (seen, facts) = observe::leaving(&subject, now).await;
         (machine::leave(&seen), facts)
@@ -71,12 +73,16 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let status = status::build(&subject, &facts, &decision, outcome, now);
-    if let Some(written) = transitions::save(context, &api, &subject.machine, status).await? {
-        context.metrics.machine(&written);
+    let saved = transitions::save_paced(world, &api, &subject.machine, status).await?;
+    if let Some(written) = &saved.written {
+        context.metrics.machine(written);
     }
     match error {
         Some(error) => Err(error),
-        None => Ok(next(&decision, context)),
+        None => {
+            let next = next(&decision, context);
+            Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+        }
     }
 }
 
@@ -109,14 +115,14 @@ async fn carry_out(
     }
 }
 
-fn next(decision: &Decision, context: &crate::context::Context) -> Action {
-    Action::requeue(match decision {
+fn next(decision: &Decision, context: &crate::context::Context) -> Duration {
+    match decision {
         Decision::Do(_) => Duration::ZERO,
         Decision::Wait(wait) if wait.urgency == Urgency::Soon => SOON,
         Decision::Wait(wait) if matches!(wait.reason, Reason::NodeNotReady | Reason::Paused) => LATER,
         Decision::Wait(_) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
-    })
+    }
 }
 
 /// Everything that the machine refers to; none where its cluster or host cannot be found.
