@@ -104,6 +104,11 @@ impl Simulated {
         });
     }
 
+    /// Something happens that concerns more than one domain, such as that the connection to the host is lost.
+    pub fn happens(&self, event: HostEvent) {
+        self.tell(event);
+    }
+
     fn tell(&self, event: HostEvent) {
         // Nobody listening is no error: who begins to listen looks at everything first.
         let _ = self.events.send(event);
