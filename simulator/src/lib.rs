@@ -12,5 +12,5 @@ mod job;
 mod machines;
 mod timing;
 
-pub use machines::Machines;
+pub use machines::{Failure, Machines};
 pub use timing::{Timers, Timing};

@@ -102,6 +102,11 @@ impl Store {
         Ok(self.log.since(revision)?.filter(move |event| event.kind == *kind))
     }
 
+    /// Everything that happened after that resourceVersion.
+    pub fn after(&self, revision: u64) -> Result<impl Iterator<Item = &Event>, Refusal> {
+        self.log.since(revision)
+    }
+
     /// Makes the object.
     pub fn create(
         &mut self,

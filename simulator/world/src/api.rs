@@ -38,6 +38,8 @@ pub(crate) enum Unanswered {
     Refused,
     /// Packets get lost.
     Silent,
+    /// What listens there has a certificate of another CA.
+    Untrusted,
 }
 
 /// A client of whatever answers at that boundary, for a process of the operator, whose calls end within `limit`.
@@ -86,6 +88,11 @@ async fn answer(
                 Ok(Response::from_parts(head, body))
             }
             Err(Unanswered::Refused) => Err(refused()),
+            Err(Unanswered::Untrusted) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "invalid peer certificate: UnknownIssuer",
+            )
+            .into()),
             Err(Unanswered::Silent) => futures::future::pending().await,
         }
     };

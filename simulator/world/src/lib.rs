@@ -11,10 +11,13 @@
 
 mod api;
 mod chance;
+pub mod entropy;
 mod host;
+pub mod logs;
 pub mod objects;
 mod operator;
 mod process;
+pub mod sim;
 mod stage;
 mod step;
 mod world;

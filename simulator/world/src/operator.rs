@@ -234,7 +234,8 @@ fn child(world: &World, process: &Arc<Process>, access: &ChildAccess, limit: Dur
     let address: Ipv4Addr = host.parse().expect("a child's endpoint is an address");
     let stage = world.0.stage.clone();
     let seeking = world.clone();
-    let find: Find = Arc::new(move || seeking.child(address));
+    let ca = access.ca_pem.clone();
+    let find: Find = Arc::new(move || seeking.child(address, &ca));
     client_of(
         stage,
         process.clone(),

@@ -223,8 +223,8 @@ impl World {
         }
     }
 
-    /// The child cluster's API that answers at that address.
-    pub(crate) fn child(&self, address: Ipv4Addr) -> Result<ApiServer, Unanswered> {
+    /// The child cluster's API that answers at that address, to a client that trusts that CA (PEM).
+    pub(crate) fn child(&self, address: Ipv4Addr, ca: &str) -> Result<ApiServer, Unanswered> {
         if self
             .0
             .cut
@@ -234,11 +234,15 @@ impl World {
         {
             return Err(Unanswered::Silent);
         }
-        self.0
-            .hosts
-            .values()
-            .find_map(|host| host.machines.api(address))
-            .ok_or(Unanswered::Refused)
+        let found = self.0.hosts.values().find_map(|host| {
+            let api = host.machines.api(address)?;
+            Some((api, host.machines.ca(address)?))
+        });
+        match found {
+            None => Err(Unanswered::Refused),
+            Some((_, of)) if of != ca.as_bytes() => Err(Unanswered::Untrusted),
+            Some((api, _)) => Ok(api),
+        }
     }
 
     /// Makes an object.
