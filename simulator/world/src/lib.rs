@@ -17,6 +17,7 @@ pub mod logs;
 pub mod objects;
 mod operator;
 mod process;
+pub mod runner;
 pub mod sim;
 mod stage;
 mod step;

@@ -26,9 +26,14 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let cluster = &subject.cluster;
     match effect {
         Effect::Allocate => allocate(subject, world).await,
-        Effect::CreatePki => pki::create(&context.client, cluster, context.clock.now().as_second())
-            .await
-            .map_err(|e| Error::step("keys", e)),
+        Effect::CreatePki => {
+            // What was made from keys that are gone is of no use with the new ones.
+            context.children.forget(&access::key(cluster));
+            world.accesses.forget(&owned::uid(cluster));
+            pki::create(&context.client, cluster, context.clock.now().as_second())
+                .await
+                .map_err(|e| Error::step("keys", e))
+        }
         Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {

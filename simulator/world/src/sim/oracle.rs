@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use seedbed_hypervisor::Inventory;
+use seedbed_hypervisor::{Inventory, PowerState};
 use seedbed_simulated_api::{Change, Event, Store};
 use serde_json::Value;
 
@@ -172,6 +172,15 @@ impl Oracle {
             .unwrap_or_default();
         let stays = |kind: &str, uid: &str| objects.by_uid(kind, uid).is_some_and(|found| !is_going(found));
         match step.verb.as_str() {
+            // One that crashed has to be cut off before it can be started again.
+            "destroy_domain"
+                if contents
+                    .domains
+                    .iter()
+                    .any(|d| d.name == step.object && d.power == PowerState::Crashed) =>
+            {
+                None
+            }
             "destroy_domain" | "undefine_domain" => {
                 if stays("DevMachine", machine) {
                     return Some("a machine that nobody deletes is removed".to_owned());

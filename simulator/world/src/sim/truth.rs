@@ -3,8 +3,6 @@
 use seedbed_simulated_api::{Selector, Store};
 use serde_json::Value;
 
-use crate::NAMESPACE;
-
 /// The objects of the seed.
 pub(crate) struct Objects<'a>(pub(crate) &'a Store);
 
@@ -47,9 +45,4 @@ pub(crate) fn path<'a>(object: &'a Value, words: &[&str]) -> Option<&'a str> {
 
 pub(crate) fn uid(object: &Value) -> &str {
     path(object, &["metadata", "uid"]).unwrap_or_default()
-}
-
-/// Whether the object is in the one namespace that is used.
-pub(crate) fn is_ours(object: &Value) -> bool {
-    path(object, &["metadata", "namespace"]).is_none_or(|namespace| namespace == NAMESPACE)
 }

@@ -97,7 +97,12 @@ impl State {
                 self.resume(name);
                 return Ok(());
             }
-            PowerState::Off | PowerState::Crashed => domain.spec.clone(),
+            PowerState::Crashed => {
+                return Err(Refusal::Refused(
+                    "Requested operation is not valid: domain is already running".to_owned(),
+                ));
+            }
+            PowerState::Off => domain.spec.clone(),
         };
         for disk in &spec.disks {
             if !self.volumes.contains_key(&disk.volume) {
