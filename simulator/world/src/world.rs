@@ -409,14 +409,7 @@ const KINDS: [(&str, &str, bool); 5] = [
 fn kinds() -> Kinds {
     let mut kinds = Kinds::builtin();
     for (kind, plural, namespaced) in KINDS {
-        kinds.add(Kind {
-            group: "seedbed.dev",
-            version: "v1alpha1",
-            kind,
-            plural,
-            namespaced,
-            has_status: true,
-        });
+        kinds.add(Kinds::custom("seedbed.dev", "v1alpha1", kind, plural, namespaced));
     }
     kinds
 }
