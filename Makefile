@@ -51,6 +51,14 @@ test: ## Everything that CI checks: formatting, lints, unit, integration, one re
 e2e: ## The longer tests on real virtual machines
 	@hack/e2e
 
+SEEDS ?= 1000
+FROM ?= 0
+SIMULATE := $(or $(CARGO_TARGET_DIR),target)/sim/seedbed-sim
+.PHONY: sim
+sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one seed with its log)
+	@cargo build --quiet --profile sim --locked --package seedbed-simulation
+	@$(SIMULATE) $(if $(VERBOSE),one $(FROM) --script --log --told,run --seeds $(SEEDS) --from $(FROM))
+
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create

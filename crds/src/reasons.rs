@@ -165,6 +165,8 @@ reasons! {
     ChildUnreachable => "See whether the control plane's machine runs; nothing is removed or replaced meanwhile.",
     /// The control plane is not initialised yet.
     NotInitialized => "Wait; see the control plane's DevMachine.",
+    /// A Secret with the keys of an initialised cluster was deleted.
+    KeysLost => "Restore the Secret from a backup, or delete the DevCluster and create it again.",
     /// The control plane is initialised.
     Initialized => "Nothing to do.",
     /// The API server answers and its nodes are Ready.

@@ -81,6 +81,15 @@ where
     response.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)
 }
 
+/// A client of that service, whose calls end within `limit` as those of [`build`]'s clients do.
+pub fn over<S>(service: S, limit: Duration) -> Client
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    Client::new(LimitLayer { limit }.layer(service), "default")
+}
+
 /// No whole answer came within the limit. What was asked may have been done all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", limit.as_secs_f32())]
@@ -168,7 +177,7 @@ mod tests {
         let service = tower::service_fn(|_: Request<Body>| {
             futures::future::pending::<Result<Response<Box<DynBody>>, BoxError>>().boxed()
         });
-        Client::new(LimitLayer { limit }.layer(service), "default")
+        over(service, limit)
     }
 
     #[tokio::test(start_paused = true)]
@@ -185,13 +194,7 @@ mod tests {
             let body: Box<DynBody> = Box::new(http_body_util::StreamBody::new(endless));
             Ok::<_, BoxError>(Response::new(body))
         });
-        let client = Client::new(
-            LimitLayer {
-                limit: Duration::from_secs(10),
-            }
-            .layer(service),
-            "default",
-        );
+        let client = over(service, Duration::from_secs(10));
         let error = Api::<ConfigMap>::default_namespaced(client)
             .get("x")
             .await

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use seedbed_guest::GuestFile;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use seedbed_guest::simulated::Begun;
 use serde_json::Value;
 
@@ -18,12 +20,16 @@ pub(crate) enum Kubeadm {
         token: Option<(String, String)>,
         /// The files that kubeadm finds beside its configuration: the cluster's authorities among them.
         files: Vec<GuestFile>,
+        /// Certificate of the CA that it is given, PEM.
+        ca: Vec<u8>,
     },
     /// Join one.
     Join {
         node: NodeSpec,
         server: Ipv4Addr,
         token: (String, String),
+        /// Certificate of the CA that it trusts, PEM.
+        ca: Vec<u8>,
     },
 }
 
@@ -49,6 +55,12 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             address: address(&init["localAPIEndpoint"]["advertiseAddress"])?,
             token: text(&init["bootstrapTokens"][0]["token"]).and_then(|t| split(&t)),
             files: job.files.clone(),
+            ca: job
+                .files
+                .iter()
+                .find(|file| file.path.ends_with("/ca.crt") && !file.path.contains("/etcd/"))
+                .map(|file| file.content.clone())
+                .ok_or("it has no ca.crt")?,
         });
     }
     let join = of("JoinConfiguration")
@@ -70,6 +82,9 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
         token: text(&discovery["users"][0]["user"]["token"])
             .and_then(|t| split(&t))
             .ok_or("the token is missing")?,
+        ca: text(&discovery["clusters"][0]["cluster"]["certificate-authority-data"])
+            .and_then(|data| STANDARD.decode(data).ok())
+            .ok_or("the CA is missing")?,
     })
 }
 

@@ -13,5 +13,5 @@ mod job;
 mod machines;
 mod timing;
 
-pub use machines::{ControlPlanes, Machines};
+pub use machines::{ControlPlanes, Failure, Machines};
 pub use timing::{Timers, Timing};

@@ -1,6 +1,6 @@
 //! The machines of a host, and what their jobs do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -38,6 +38,21 @@ struct State {
     /// The machines that have power, by their domains' names.
     on: BTreeMap<String, Power>,
     boots: u64,
+    /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
+    failures: BTreeMap<String, (u32, Failure)>,
+    /// Domains whose agents are dead.
+    mute: BTreeSet<String>,
+    /// Domains that reach no other machine.
+    isolated: BTreeSet<String>,
+}
+
+/// Where a job fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Before it changed anything.
+    Preflight,
+    /// When the API server, or the node, is there already.
+    Late,
 }
 
 struct Disk {
@@ -55,12 +70,15 @@ struct Cluster {
     /// What its machine was given for it.
     files: Vec<GuestFile>,
     answers: bool,
+    /// Certificate of its CA, PEM.
+    ca: Vec<u8>,
 }
 
 struct Power {
     disk: String,
     boot: u64,
     agent: bool,
+    suspended: bool,
 }
 
 /// One boot of one machine: what was begun in it ends with it.
@@ -128,6 +146,77 @@ impl Machines {
         cluster.answers.then(|| cluster.api.clone())
     }
 
+    /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
+    pub fn ca(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
+        self.lock().cluster_at(address).map(|cluster| cluster.ca.clone())
+    }
+
+    /// The next jobs that begin in that machine fail.
+    pub fn fail_jobs(&self, domain: &str, times: u32, failure: Failure) {
+        self.lock().failures.insert(domain.to_owned(), (times, failure));
+    }
+
+    /// No job fails any more by itself.
+    pub fn fail_no_jobs(&self) {
+        self.lock().failures.clear();
+    }
+
+    /// The agent of that machine is dead, or is started again.
+    pub fn set_mute(&self, domain: &str, mute: bool) {
+        let (changed, runs) = {
+            let mut state = self.lock();
+            let changed = if mute {
+                state.mute.insert(domain.to_owned())
+            } else {
+                state.mute.remove(domain)
+            };
+            (changed, state.on.get(domain).is_some_and(|power| power.agent))
+        };
+        if let Some(host) = self
+            .0
+            .host
+            .get()
+            .and_then(Weak::upgrade)
+            .filter(|_| changed && runs)
+        {
+            host.agent_changed(domain, !mute);
+        }
+    }
+
+    /// That machine reaches no other one, or does again.
+    pub fn set_isolated(&self, domain: &str, isolated: bool) {
+        let boot = {
+            let mut state = self.lock();
+            if isolated {
+                state.isolated.insert(domain.to_owned());
+            } else {
+                state.isolated.remove(domain);
+            }
+            let Some(power) = state.on.get(domain) else { return };
+            Boot {
+                domain: domain.to_owned(),
+                number: power.boot,
+            }
+        };
+        if isolated {
+            self.after(self.timing().node_monitor_grace, move |machines| {
+                if machines.lock().isolated.contains(&boot.domain)
+                    && let Some(Some((node, server))) = machines.in_boot(&boot, |disk| disk.node.clone())
+                {
+                    machines.with_api(server, |store, now| {
+                        cluster::set_ready(store, &node.name, false, now);
+                    });
+                }
+            });
+        } else {
+            self.report_ready(&boot);
+        }
+    }
+
+    fn is_isolated(&self, domain: &str) -> bool {
+        self.lock().isolated.contains(domain)
+    }
+
     /// How often machines were switched on.
     pub fn boots(&self) -> u64 {
         self.lock().boots
@@ -193,14 +282,35 @@ impl Machines {
 
     fn begin(&self, boot: Boot, begun: &Begun) {
         let token = begun.token.clone();
+        let failure = self
+            .lock()
+            .failures
+            .get_mut(&boot.domain)
+            .and_then(|(left, failure)| {
+                *left = left.checked_sub(1)?;
+                Some(*failure)
+            });
+        if failure == Some(Failure::Preflight) {
+            self.after(self.timing().join, move |machines| {
+                machines.fail(&boot, &token, "preflight");
+            });
+            return;
+        }
+        let late = failure.is_some();
         match job::read(begun) {
             Ok(Kubeadm::Init {
                 node,
                 version,
                 address,
                 token: join_token,
+                ca,
                 files,
             }) => {
+                // What an earlier attempt left is reset.
+                self.in_boot(&boot, |disk| {
+                    disk.cluster = None;
+                    disk.node = None;
+                });
                 let init = Init {
                     boot,
                     token,
@@ -209,6 +319,8 @@ impl Machines {
                     address,
                     join_token,
                     files,
+                    ca,
+                    fails: late,
                 };
                 self.after(self.timing().api_server, move |machines| machines.init(init));
             }
@@ -216,6 +328,7 @@ impl Machines {
                 node,
                 server,
                 token: credentials,
+                ca,
             }) => {
                 let limit = SignedDuration::try_from(self.timing().join_limit).unwrap_or(SignedDuration::MAX);
                 let deadline = self
@@ -230,7 +343,9 @@ impl Machines {
                     node,
                     server,
                     credentials,
+                    ca,
                     deadline,
+                    fails: late,
                 };
                 self.join(join);
             }
@@ -244,6 +359,18 @@ impl Machines {
         }
     }
 
+    fn fail(&self, boot: &Boot, token: &str, phase: &str) {
+        self.in_boot(boot, |disk| {
+            disk.os.log(
+                token,
+                &format!(
+                    "seedbed: phase {phase}\nerror execution phase {phase}: as the simulation wants it\n"
+                ),
+            );
+            disk.os.end(token, 1);
+        });
+    }
+
     /// The API server is up: the control plane's node registers, and the job goes on to its end.
     fn init(&self, init: Init) {
         let Init {
@@ -254,11 +381,13 @@ impl Machines {
             address,
             join_token,
             files,
+            ca,
+            fails,
         } = init;
         let now = self.0.timers.now();
         let timers = self.0.timers.clone();
         let mut store = cluster::new(
-            &format!("{} {}", boot.domain, boot.number),
+            &format!("{} {} {token}", boot.domain, boot.number),
             join_token.as_ref(),
             now,
         );
@@ -272,6 +401,7 @@ impl Machines {
                 api,
                 files,
                 answers: true,
+                ca,
             };
             if let Err(why) = self.answers(&cluster) {
                 disk.os.log(&token, &format!("kube-apiserver: {why}\n"));
@@ -287,6 +417,10 @@ impl Machines {
         }
         self.report_ready(&boot);
         self.after(self.timing().init, move |machines| {
+            if fails {
+                machines.fail(&boot, &token, "addon");
+                return;
+            }
             let ended = machines.in_boot(&boot, |disk| {
                 disk.os.log(&token, "seedbed: phase done\n");
                 disk.os.end(&token, 0);
@@ -305,9 +439,12 @@ impl Machines {
         if self.in_boot(&join.boot, |_| ()).is_none() {
             return;
         }
-        let admitted = self
-            .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
-            .unwrap_or(false);
+        let trusted = self.ca(join.server).is_some_and(|ca| ca == join.ca);
+        let admitted = trusted
+            && !self.is_isolated(&join.boot.domain)
+            && self
+                .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
+                .unwrap_or(false);
         if admitted {
             self.after(self.timing().join, move |machines| machines.joined(join));
         } else if self.0.timers.now() < join.deadline {
@@ -335,6 +472,10 @@ impl Machines {
         if registered.is_none() {
             return self.join(join);
         }
+        if join.fails {
+            self.fail(&join.boot, &join.token, "kubelet-start");
+            return;
+        }
         self.in_boot(&join.boot, |disk| {
             disk.node = Some((join.node, join.server));
             disk.os.log(&join.token, "seedbed: phase done\n");
@@ -348,7 +489,7 @@ impl Machines {
         let boot = boot.clone();
         self.after(self.timing().node_ready, move |machines| {
             let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
-            if let Some((node, server)) = node {
+            if let Some((node, server)) = node.filter(|_| !machines.is_isolated(&boot.domain)) {
                 machines.with_api(server, |store, now| {
                     cluster::set_ready(store, &node.name, true, now);
                 });
@@ -383,6 +524,17 @@ impl Machines {
         Some(api.with(|store| work(store, now)))
     }
 }
+/// A worker's job.
+struct Join {
+    boot: Boot,
+    token: String,
+    node: NodeSpec,
+    server: Ipv4Addr,
+    credentials: (String, String),
+    ca: Vec<u8>,
+    deadline: jiff::Timestamp,
+    fails: bool,
+}
 
 /// A control plane's job.
 struct Init {
@@ -393,16 +545,8 @@ struct Init {
     address: Ipv4Addr,
     join_token: Option<(String, String)>,
     files: Vec<GuestFile>,
-}
-
-/// A worker's job.
-struct Join {
-    boot: Boot,
-    token: String,
-    node: NodeSpec,
-    server: Ipv4Addr,
-    credentials: (String, String),
-    deadline: jiff::Timestamp,
+    ca: Vec<u8>,
+    fails: bool,
 }
 
 impl State {
@@ -410,6 +554,7 @@ impl State {
     fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
         self.on
             .values()
+            .filter(|power| !power.suspended)
             .filter_map(|power| self.disks.get(&power.disk)?.cluster.as_ref())
             .find(|cluster| cluster.address == address)
     }
@@ -448,6 +593,7 @@ impl Guests for Machines {
                 disk: name.clone(),
                 boot: number,
                 agent: false,
+                suspended: false,
             };
             state.on.insert(machine.name.clone(), power);
             Boot {
@@ -484,8 +630,15 @@ impl Guests for Machines {
         }
     }
 
+    fn suspended(&self, domain: &str, suspended: bool) {
+        if let Some(power) = self.lock().on.get_mut(domain) {
+            power.suspended = suspended;
+        }
+    }
+
     fn agent_runs(&self, domain: &str) -> bool {
-        self.lock().on.get(domain).is_some_and(|power| power.agent)
+        let state = self.lock();
+        !state.mute.contains(domain) && state.on.get(domain).is_some_and(|power| power.agent)
     }
 
     fn ask(&self, domain: &str, command: &str) -> Result<String, String> {

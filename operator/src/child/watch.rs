@@ -391,7 +391,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{Asked, TestClock, client, refusal};
+    use crate::testing::{Asked, client, refusal, virtual_clock};
 
     fn node(ready: &str, heartbeat: &str) -> Value {
         json!({
@@ -480,7 +480,7 @@ mod tests {
             key,
             client,
             seen: seen.clone(),
-            clock: TestClock::shared(),
+            clock: virtual_clock(),
             triggers: triggers.clone(),
         };
         tokio::spawn(watching.run());

@@ -3,19 +3,19 @@
 //! A host tells of its domains, and of nothing else; and what it tells may be lost. One look at a host each minute finds what was done
 //! to any of its clusters, in place of a look for each cluster and machine.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use seedbed_hypervisor::{DomainFacts, Inventory, NetworkFacts, Owner};
 
 /// What was on each host at the last look.
 #[derive(Debug, Default)]
-pub struct Inventories(Mutex<HashMap<String, Things>>);
+pub struct Inventories(Mutex<BTreeMap<String, Things>>);
 
 #[derive(Debug, Default)]
 struct Things {
-    domains: HashMap<String, DomainFacts>,
-    networks: HashMap<String, NetworkFacts>,
+    domains: BTreeMap<String, DomainFacts>,
+    networks: BTreeMap<String, NetworkFacts>,
 }
 
 impl Inventories {
@@ -41,15 +41,15 @@ impl Inventories {
         self.lock().remove(host);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Things>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Things>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is in only one of the two, or differs: as it was, and where it is new, as it is.
 fn differing<'a, T: PartialEq>(
-    before: &'a HashMap<String, T>,
-    now: &'a HashMap<String, T>,
+    before: &'a BTreeMap<String, T>,
+    now: &'a BTreeMap<String, T>,
 ) -> impl Iterator<Item = &'a T> {
     let gone_or_changed = before
         .iter()

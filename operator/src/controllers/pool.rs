@@ -300,7 +300,11 @@ fn status(
         ready_replicas: ready,
         up_to_date_replicas: current,
         selector: Some(selector(pool)),
-        version: cluster.map(|c| c.spec.version.clone()).or(old.version),
+        // One that goes keeps what it had; one without a cluster has none.
+        version: match cluster {
+            Some(cluster) => Some(cluster.spec.version.clone()),
+            None => old.version.filter(|_| pool.metadata.deletion_timestamp.is_some()),
+        },
     }
 }
 

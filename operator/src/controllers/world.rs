@@ -122,10 +122,15 @@ impl World {
 
     /// The cluster's keys; none where at least one of their Secrets is not there yet.
     pub async fn keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
-        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
-        if let Some(keys) = self.keys.get(&uid, now) {
-            return Ok(Some(keys));
+        match self.keys.get(&owned::uid(cluster), self.context.clock.elapsed()) {
+            Some(keys) => Ok(Some(keys)),
+            None => self.present_keys(cluster).await,
         }
+    }
+
+    /// The cluster's keys as they are in their Secrets now: for what will trust them as long as it lives.
+    pub async fn present_keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
+        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
         let keys = pki::load(
             &self.context.client,
             &owned::namespace(cluster),
@@ -134,8 +139,9 @@ impl World {
         .await
         .map_err(|e| Error::step("keys", e))?
         .map(Arc::new);
-        if let Some(keys) = &keys {
-            self.keys.put(&uid, keys.clone(), now);
+        match &keys {
+            Some(keys) => self.keys.put(&uid, keys.clone(), now),
+            None => self.keys.forget(&uid),
         }
         Ok(keys)
     }

@@ -66,6 +66,9 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
 
 async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     let context = &world.context;
+    // What was made from keys that are gone is of no use with the new ones.
+    context.children.forget(&access::key(cluster));
+    world.accesses.forget(&owned::uid(cluster));
     let made = pki::create(&context.client, cluster, context.clock.now().as_second())
         .await
         .map_err(|e| Error::step("keys", e))?;

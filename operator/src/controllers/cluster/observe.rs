@@ -18,6 +18,7 @@ use crate::controllers::world::World;
 use crate::controllers::{access, owned, pki, profile, secrets};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
+use crate::status::describe;
 
 /// A cluster with all that it refers to.
 pub struct Subject {
@@ -99,6 +100,8 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
     let api_server = access::api_server(&name, subject.stored.as_ref());
     let hash = template::control_plane_hash(&subject.cluster.spec);
+    let pki = world.keys(&subject.cluster).await?.is_some();
+    let begun = !pki && begun(subject, world).await?;
     Ok(Seen {
         paused: subject.cluster.spec.paused,
         spec: check(subject, world).await?,
@@ -107,14 +110,14 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
         },
         allocated: subject.stored.is_some(),
-        // What an initialised cluster trusts cannot be made again: keys that are lost have to be restored.
-        pki: initialized || world.keys(&subject.cluster).await?.is_some(),
+        pki,
         network: network(subject).await,
         kubeconfig: has_kubeconfig(subject, world).await?,
         initialized,
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
             up_to_date: m.spec.template_hash == hash,
             deleting: m.metadata.deletion_timestamp.is_some(),
+            begun,
         }),
         endpoint_known: api_server.is_some(),
     })
@@ -140,6 +143,22 @@ async fn has_kubeconfig(subject: &Subject, world: &World) -> Result<bool, Error>
         world.kubeconfigs.put(&uid, address, now);
     }
     Ok(found)
+}
+
+/// Whether kubeadm was begun on the control plane, as the API server has it now: a cache that lags would let new keys be made for
+/// one that has others.
+async fn begun(subject: &Subject, world: &World) -> Result<bool, Error> {
+    let Some(machine) = subject.control_plane() else {
+        return Ok(false);
+    };
+    let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(machine));
+    let found = api
+        .get_opt(&machine.name_any())
+        .await
+        .map_err(|e| Error::api(describe(machine), e))?;
+    Ok(found
+        .and_then(|machine| machine.status)
+        .is_some_and(|status| status.bootstrap.is_some()))
 }
 
 /// Whether the kubeconfig is for the API server at that address.

@@ -287,7 +287,10 @@ fn extra(emulated: bool) -> &'static str {
 
 /// Makes the join token where the machine joins, and starts the job. The intent was written down before.
 async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
-    let keys = join::keys(subject, world).await?;
+    let keys = world
+        .present_keys(&subject.cluster)
+        .await?
+        .ok_or_else(|| join::no_keys(subject))?;
     let token = join::derive(subject, &keys)?;
     let plan = plan(subject)?;
     let contents = contents(&world.context.client, &subject.owner.namespace, &plan).await?;

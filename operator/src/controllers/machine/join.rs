@@ -89,12 +89,15 @@ pub fn no_address() -> Error {
 }
 
 /// The cluster's keys, which are there before any machine is.
-pub async fn keys(subject: &Subject, world: &World) -> Result<Arc<ClusterPki>, Error> {
-    world.keys(&subject.cluster).await?.ok_or_else(|| {
-        let (namespace, cluster) = (&subject.owner.namespace, &subject.owner.cluster);
-        Error::step(
-            "keys",
-            format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
-        )
-    })
+async fn keys(subject: &Subject, world: &World) -> Result<Arc<ClusterPki>, Error> {
+    world.keys(&subject.cluster).await?.ok_or_else(|| no_keys(subject))
+}
+
+/// A machine cannot be made part of a cluster whose keys are not there.
+pub fn no_keys(subject: &Subject) -> Error {
+    let (namespace, cluster) = (&subject.owner.namespace, &subject.owner.cluster);
+    Error::step(
+        "keys",
+        format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
+    )
 }

@@ -119,7 +119,8 @@ impl Subject {
                 power: match d.power {
                     PowerState::Running => Power::Running,
                     PowerState::Paused => Power::Paused,
-                    PowerState::Off | PowerState::Crashed => Power::Off,
+                    PowerState::Off => Power::Off,
+                    PowerState::Crashed => Power::Crashed,
                 },
                 foreign: foreign(d, &self.owner),
             });
@@ -228,6 +229,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         attempt,
         job: Observed::Unknown(not_looked()),
         retry_due: retry_due(&status, now),
+        keys: subject.child.is_some(),
         joinable: Observed::Unknown(not_looked()),
         token_lost: Observed::Unknown(not_looked()),
         node: Observed::Unknown(not_looked()),
