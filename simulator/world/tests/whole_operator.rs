@@ -86,6 +86,26 @@ async fn a_cluster_is_made_scaled_and_deleted_and_an_idle_operator_writes_nothin
     until(&world, "gone", nothing_is_left).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cluster_takes_few_writes_and_an_operator_that_starts_anew_finds_nothing_to_write() {
+    let world = world();
+    let revision = || world.api().with(|store| store.revision());
+    let operator = world.operator();
+    sleep(Duration::from_mins(2)).await;
+    let before = revision();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    until(&world, "Ready", async |s| is_ready(s, "demo")).await;
+    let writes = revision() - before;
+    assert!(writes <= 32, "{writes} writes for one cluster");
+
+    sleep(Duration::from_mins(5)).await;
+    let before = revision();
+    drop(operator);
+    let _next = world.operator();
+    sleep(Duration::from_mins(20)).await;
+    assert_eq!(revision(), before, "all was in place, and the next operator wrote something");
+}
+
 /// Whenever the operator is killed, the next one goes on where it was: no machine is started twice, nothing is begun again.
 #[tokio::test(start_paused = true)]
 async fn an_operator_that_is_killed_at_any_moment_of_a_creation_is_followed_by_one_that_goes_on() {
