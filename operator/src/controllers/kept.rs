@@ -53,13 +53,6 @@ impl<T> Kept<T> {
         values.known.insert(key.to_owned(), (now, value));
     }
 
-    /// Changes the value, if one is kept.
-    pub fn change(&self, key: &str, change: impl FnOnce(&mut T)) {
-        if let Some((_, value)) = self.lock().known.get_mut(key) {
-            change(value);
-        }
-    }
-
     /// Lets go of a value.
     pub fn forget(&self, key: &str) {
         self.lock().known.remove(key);
@@ -93,8 +86,7 @@ mod tests {
         assert_eq!(kept.get("b", at(100)), None);
         kept.put("b", 2, at(111));
         assert_eq!(kept.lock().known.len(), 1, "what is too old is let go of");
-        kept.change("b", |value| *value += 1);
-        assert_eq!(kept.get("b", at(111)), Some(3));
+        assert_eq!(kept.get("b", at(111)), Some(2));
         kept.forget("b");
         assert_eq!(kept.get("b", at(111)), None);
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::access::Accesses;
 use super::allocations::Stored;
-use super::cluster::UsedRange;
+use super::cluster::Ranges;
 use super::index::{self, Index};
 use super::inventories::Inventories;
 use super::kept::Kept;
@@ -35,8 +35,6 @@ pub struct World {
     pub accesses: Accesses,
     /// Whether every cache had its first list.
     pub synced: watch::Receiver<bool>,
-    /// Held while a cluster's range is chosen.
-    pub allotting: tokio::sync::Mutex<()>,
     /// Warnings about network policies.
     pub policies: Said,
     /// Allocations by their cluster's UID. A write over a version that is not the present one fails, and lets go of it.
@@ -45,8 +43,8 @@ pub struct World {
     pub keys: Kept<Arc<ClusterPki>>,
     /// The API server that the kubeconfig in a cluster's Secret leads to, by the cluster's UID.
     pub kubeconfigs: Kept<Ipv4Addr>,
-    /// Ranges that are in use on a host, by its name.
-    pub ranges: Kept<Vec<UsedRange>>,
+    /// Ranges that are in use on the hosts; held while one is chosen.
+    pub ranges: Ranges,
     /// The version of an object that this operator wrote last, by its UID.
     pub versions: Kept<u64>,
     /// When an object's status was last written, by its UID.

@@ -79,13 +79,13 @@ async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chooses a range that nothing on the host uses and writes it down. Clusters are allotted one after another: two that looked at
-/// the same time would choose the same range.
+/// Chooses a range that nothing on the host uses and writes it down. The clusters of a host are allotted one after
+/// another: two that looked at the same time would choose the same range.
 async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
-    let _one_at_a_time = world.allotting.lock().await;
     let Some((host, _)) = &subject.host else {
         return Ok(());
     };
+    let mut on_host = world.ranges.hold(&host.name_any()).await;
     let wanted = subject
         .cluster
         .spec
@@ -96,7 +96,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let node_cidr = if let Some(range) = wanted {
         range
     } else {
-        let used = observe::used_ranges(subject, world).await?;
+        let used = observe::used_ranges(subject, &mut on_host, world).await?;
         let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
             Error::step(
                 "allocation",
@@ -118,9 +118,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     };
     let uid = owned::uid(&subject.cluster);
     // Even where no answer comes it may have been written.
-    world.ranges.change(&host.name_any(), |ranges| {
-        ranges.push((Some(uid.clone()), allocations.node_cidr));
-    });
+    on_host.allot(&uid, allocations.node_cidr);
     let stored = allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
         .map_err(|e| Error::step("allocation", e))?;

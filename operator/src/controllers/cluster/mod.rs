@@ -3,6 +3,7 @@
 mod apply;
 mod observe;
 mod policies;
+mod ranges;
 mod status;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::errors::Error;
 use crate::events::EventType;
 use crate::status::{describe, write_status};
 use observe::Subject;
-pub use observe::{RANGES_KEPT, UsedRange};
+pub use ranges::Ranges;
 
 /// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
 const LATER: Duration = Duration::from_mins(5);

@@ -1,7 +1,6 @@
 //! Looks at everything that decides what is done with a cluster as a whole.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,8 +11,9 @@ use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
 use seedbed_planner::{Observed, address, names, template};
 
+use super::ranges::OnHost;
 use crate::child::ChildView;
-use crate::controllers::allocations::{self, Stored};
+use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
 use crate::controllers::{access, owned, pki, profile, secrets};
 use crate::errors::Error;
@@ -287,7 +287,8 @@ async fn ranges(
     if allotted.is_some_and(|a| wanted.is_none_or(|w| w == a)) {
         return Ok(None);
     }
-    let used = match used_ranges(subject, world).await {
+    let mut on_host = world.ranges.hold(&host.name_any()).await;
+    let used = match used_ranges(subject, &mut on_host, world).await {
         Ok(used) => used,
         Err(Error::Host(_)) => return Ok(None),
         Err(error) => return Err(error),
@@ -306,36 +307,17 @@ async fn ranges(
     })
 }
 
-/// How long the ranges on a host are known without another look: a cluster that was allotted one is added at once, and what others
-/// make there is seen after that time.
-pub const RANGES_KEPT: Duration = Duration::from_secs(5);
-
-/// A range that is in use, and the UID of the cluster that has it, where it is one's.
-pub type UsedRange = (Option<String>, Ipv4Net);
-
-/// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.
-pub async fn used_ranges(subject: &Subject, world: &World) -> Result<Vec<Ipv4Net>, Error> {
+/// Ranges that are in use: those of others on the cluster's host, and the cluster's own for pods and services.
+pub async fn used_ranges(
+    subject: &Subject,
+    on_host: &mut OnHost,
+    world: &World,
+) -> Result<Vec<Ipv4Net>, Error> {
     let Some((host, hypervisor)) = &subject.host else {
         return Ok(Vec::new());
     };
-    let (name, now) = (host.name_any(), world.context.clock.elapsed());
-    let all = if let Some(all) = world.ranges.get(&name, now) {
-        all
-    } else {
-        let mut all = allocations::ranges_on_host(&world.context.client, &name)
-            .await
-            .map_err(|e| Error::step("allocation", e))?;
-        let inventory = hypervisor.inventory().await?;
-        all.extend(inventory.networks.into_iter().filter_map(|network| {
-            let uid = network.owner.map(|owner| owner.cluster_uid);
-            Some((uid, network.cidr?))
-        }));
-        world.ranges.put(&name, all.clone(), now);
-        all
-    };
     let own = owned::uid(&subject.cluster);
-    let of_others = all.into_iter().filter(|(uid, _)| uid.as_ref() != Some(&own));
-    let mut used: Vec<Ipv4Net> = of_others.map(|(_, range)| range).collect();
+    let mut used = on_host.of_others(&own, host, hypervisor.as_ref(), world).await?;
     used.extend(subject.plan.as_ref().map(|p| p.pod_cidr));
     used.extend(subject.cluster.spec.network.service_cidr.parse::<Ipv4Net>().ok());
     Ok(used)
