@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ impl EventRecorder {
             .memory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .admit(key, now)
+            .admit(&key, now)
         {
             return;
         }
@@ -179,7 +180,8 @@ struct Key {
 /// What was written lately.
 #[derive(Debug, Default)]
 struct Memory {
-    written: HashMap<Key, Timestamp>,
+    /// By a hash of what was written: the notes themselves are long, and there are many.
+    written: HashMap<u64, Timestamp>,
     buckets: HashMap<String, Bucket>,
     swept: Option<Timestamp>,
 }
@@ -193,9 +195,10 @@ struct Bucket {
 
 impl Memory {
     /// Whether the event is to be written now; remembers it if so.
-    fn admit(&mut self, key: Key, now: Timestamp) -> bool {
+    fn admit(&mut self, key: &Key, now: Timestamp) -> bool {
         self.sweep(now);
-        let before = self.written.get(&key);
+        let hash = key.hash();
+        let before = self.written.get(&hash);
         if before.is_some_and(|at| now.duration_since(*at) < SAME_AGAIN) {
             return false;
         }
@@ -208,7 +211,7 @@ impl Memory {
             return false;
         }
         bucket.used += 1;
-        self.written.insert(key, now);
+        self.written.insert(hash, now);
         true
     }
 
@@ -224,6 +227,14 @@ impl Memory {
             bucket.refill(now);
             bucket.used > 0
         });
+    }
+}
+
+impl Key {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Hash::hash(self, &mut hasher);
+        hasher.finish()
     }
 }
 
@@ -272,13 +283,13 @@ mod tests {
     fn the_same_event_is_not_written_again_for_a_while() {
         let mut memory = Memory::default();
         let now = Timestamp::UNIX_EPOCH;
-        assert!(memory.admit(key("a"), now));
-        assert!(!memory.admit(key("a"), now + SignedDuration::from_mins(9)));
+        assert!(memory.admit(&key("a"), now));
+        assert!(!memory.admit(&key("a"), now + SignedDuration::from_mins(9)));
         assert!(
-            memory.admit(key("b"), now + SignedDuration::from_mins(9)),
+            memory.admit(&key("b"), now + SignedDuration::from_mins(9)),
             "another note is another event"
         );
-        assert!(memory.admit(key("a"), now + SignedDuration::from_mins(10)));
+        assert!(memory.admit(&key("a"), now + SignedDuration::from_mins(10)));
     }
 
     #[test]
@@ -286,10 +297,10 @@ mod tests {
         let mut memory = Memory::default();
         let now = Timestamp::UNIX_EPOCH;
         let admitted = (0..100)
-            .filter(|n| memory.admit(key(&n.to_string()), now))
+            .filter(|n| memory.admit(&key(&n.to_string()), now))
             .count();
         assert_eq!(admitted, 25);
-        assert!(memory.admit(key("later"), now + REFILL));
-        assert!(!memory.admit(key("too soon"), now + REFILL));
+        assert!(memory.admit(&key("later"), now + REFILL));
+        assert!(!memory.admit(&key("too soon"), now + REFILL));
     }
 }

@@ -308,7 +308,9 @@ impl Machines {
             }) => {
                 // What an earlier attempt left is reset.
                 self.in_boot(&boot, |disk| {
-                    disk.cluster = None;
+                    if let (Some(cluster), Some(listener)) = (disk.cluster.take(), self.0.listener.get()) {
+                        listener.ended(cluster.address);
+                    }
                     disk.node = None;
                 });
                 let init = Init {

@@ -48,7 +48,7 @@ impl<T> Kept<T> {
         if now.saturating_sub(values.swept) > self.limit {
             values.swept = now;
             let limit = self.limit;
-            values.known.retain(|_, (at, _)| now.saturating_sub(*at) <= limit);
+            values.known.retain(|_, (at, _)| now.saturating_sub(*at) < limit);
         }
         values.known.insert(key.to_owned(), (now, value));
     }
@@ -68,7 +68,7 @@ impl<T: Clone> Kept<T> {
     pub fn get(&self, key: &str, now: Duration) -> Option<T> {
         let values = self.lock();
         let (at, value) = values.known.get(key)?;
-        (now.saturating_sub(*at) <= self.limit).then(|| value.clone())
+        (now.saturating_sub(*at) < self.limit).then(|| value.clone())
     }
 }
 
@@ -81,8 +81,8 @@ mod tests {
         let kept = Kept::lasting(Duration::from_secs(10));
         let at = Duration::from_secs;
         kept.put("a", 1, at(100));
-        assert_eq!(kept.get("a", at(110)), Some(1));
-        assert_eq!(kept.get("a", at(111)), None);
+        assert_eq!(kept.get("a", at(109)), Some(1));
+        assert_eq!(kept.get("a", at(110)), None, "its time is over");
         assert_eq!(kept.get("b", at(100)), None);
         kept.put("b", 2, at(111));
         assert_eq!(kept.lock().known.len(), 1, "what is too old is let go of");

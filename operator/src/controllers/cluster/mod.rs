@@ -26,8 +26,8 @@ pub use ranges::Ranges;
 
 /// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
 const LATER: Duration = Duration::from_mins(5);
-/// How soon to look again at a cluster whose API nobody has looked at yet, if its end is not told earlier: after a start of the
-/// operator what is well would be told as unknown for a moment.
+/// How soon to look again at an initialised cluster whose API nobody has looked at yet, if the end of that look is not told earlier:
+/// after a start of the operator what is well would be told as unknown for a moment.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
-    if !going && !subject.child_looked {
+    if !going && is_initialized(&subject.cluster) && !subject.child_looked {
         return Ok(Action::requeue(FIRST_LOOK));
     }
     if going {
@@ -60,6 +60,10 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
     } else {
         advance(&api, &subject, world).await
     }
+}
+
+fn is_initialized(cluster: &DevCluster) -> bool {
+    cluster.status.as_ref().is_some_and(|status| status.initialized)
 }
 
 async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {

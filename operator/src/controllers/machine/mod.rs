@@ -55,9 +55,8 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
     };
-    let looked = subject.child.as_ref().is_none_or(|child| child.has_looked());
-    if !looked && subject.cluster.metadata.deletion_timestamp.is_none() {
-        // It is told as soon as the first look is over.
+    if is_first_look_awaited(&subject) {
+        // Its end is told.
         return Ok(Action::requeue(SOON));
     }
     let (decided, facts) = if leaving {
@@ -84,6 +83,15 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
             Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
         }
     }
+}
+
+/// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would
+/// be told as unknown for a moment.
+fn is_first_look_awaited(subject: &Subject) -> bool {
+    let cluster = &subject.cluster;
+    let should_answer = cluster.metadata.deletion_timestamp.is_none()
+        && cluster.status.as_ref().is_some_and(|status| status.initialized);
+    should_answer && subject.child.as_ref().is_some_and(|child| !child.has_looked())
 }
 
 /// Does what was decided. A step that failed becomes what is waited for, so that the status says it.

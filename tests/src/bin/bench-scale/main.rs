@@ -28,6 +28,8 @@ use setting::{Setting, Sizes};
 
 /// How long the operator is watched while nothing changes.
 const IDLE: Duration = Duration::from_secs(90);
+/// How long nothing must have been written before: a host's figures follow within its next look, a minute later.
+const QUIET: Duration = Duration::from_secs(70);
 /// How many clusters are made one by one while the others are there.
 const SINGLES: usize = 60;
 /// Between two of those.
@@ -85,7 +87,7 @@ async fn measure(setting: &Setting) -> Value {
     let requests = setting.requests();
     say(&format!("{} clusters Ready after {:.1} s", sizes.clusters, ready.as_secs_f64()));
 
-    let settled = setting.until_quiet(Duration::from_secs(20)).await;
+    let settled = setting.until_quiet(QUIET).await;
     let requests_settled = setting.requests();
     let before_idle = setting.spent();
     tokio::time::sleep(IDLE).await;

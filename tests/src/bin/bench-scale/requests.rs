@@ -1,11 +1,13 @@
 //! The operator's requests, from the API server's audit log.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use seedbed_seed::OPERATOR_USER;
-use seedbed_tests::audit::{self, Entry};
+use seedbed_tests::audit::Entry;
 use serde_json::{Value, json};
 
 /// Requests by verb and resource; those of the lease are left out.
@@ -16,29 +18,53 @@ pub struct Requests {
     pub entries: Vec<Entry>,
 }
 
-impl Requests {
+/// Reads the log as it grows.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// How far each file was read, by its inode: a file that is rotated away keeps it.
+    read: HashMap<u64, u64>,
+    seen: Requests,
+}
+
+impl Reader {
     /// All until now.
-    pub fn of(log: &Path) -> Self {
+    pub fn read(&mut self, log: &Path) -> &Requests {
         let mut files: Vec<_> = fs::read_dir(log.parent().unwrap())
             .unwrap()
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("audit")))
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("audit"))
+            })
             .collect();
-        // Those that were rotated away have the time in their names, and the present one sorts last by its dot.
+        // Those that were rotated away have the time in their names; the present one comes last.
         files.sort_by_key(|path| (path == log, path.clone()));
-        let mut seen = Self::default();
-        for file in files {
-            for entry in audit::of_user(&file, OPERATOR_USER) {
-                if entry.resource == "leases" {
-                    continue;
-                }
-                let key = (entry.verb.clone(), entry.resource.clone());
-                *seen.counts.entry(key).or_default() += 1;
-                seen.entries.push(entry);
+        for path in files {
+            let mut file = File::open(&path).unwrap();
+            let from = self.read.entry(file.metadata().unwrap().ino()).or_default();
+            file.seek(SeekFrom::Start(*from)).unwrap();
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            // The last line may not be whole yet.
+            let whole = text.rfind('\n').map_or(0, |end| end + 1);
+            *from += whole as u64;
+            for entry in text[..whole].lines().filter_map(Entry::parse) {
+                self.seen.add(entry);
             }
         }
-        seen
+        &self.seen
+    }
+}
+
+impl Requests {
+    fn add(&mut self, entry: Entry) {
+        if entry.user != OPERATOR_USER || entry.resource == "leases" {
+            return;
+        }
+        let key = (entry.verb.clone(), entry.resource.clone());
+        *self.counts.entry(key).or_default() += 1;
+        self.entries.push(entry);
     }
 
     /// Those that came after an earlier look.

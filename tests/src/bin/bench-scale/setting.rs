@@ -1,5 +1,6 @@
 //! The seed, its hosts, and what is done to them.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clusters::Watched;
 use crate::processes::{self, Spent};
-use crate::requests::Requests;
+use crate::requests::{Reader, Requests};
 use crate::say;
 
 /// In how many namespaces the clusters are.
@@ -62,6 +63,7 @@ pub struct Setting {
     pub sizes: Sizes,
     seed: Seed,
     folder: PathBuf,
+    log: RefCell<Reader>,
 }
 
 impl Setting {
@@ -94,6 +96,7 @@ impl Setting {
             sizes,
             seed,
             folder: out.to_owned(),
+            log: RefCell::default(),
         }
     }
 
@@ -275,10 +278,10 @@ impl Setting {
     /// Waits until the operator has written nothing for that long; how long it took since now.
     pub async fn until_quiet(&self, quiet: Duration) -> Duration {
         let began = Instant::now();
-        let mut last = (self.requests().writes(), Instant::now());
+        let mut last = (self.writes(), Instant::now());
         while last.1.elapsed() < quiet {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            let writes = self.requests().writes();
+            let writes = self.writes();
             if writes != last.0 {
                 last = (writes, Instant::now());
             }
@@ -297,7 +300,11 @@ impl Setting {
 
     /// The operator's requests until now.
     pub fn requests(&self) -> Requests {
-        Requests::of(&self.seed.instance.audit_log())
+        self.log.borrow_mut().read(&self.seed.instance.audit_log()).clone()
+    }
+
+    fn writes(&self) -> u64 {
+        self.log.borrow_mut().read(&self.seed.instance.audit_log()).writes()
     }
 
     /// The most memory that processes had until now.
