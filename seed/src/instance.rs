@@ -381,6 +381,17 @@ mod tests {
     }
 
     #[test]
+    fn clusters_of_an_instance_without_libvirt_are_on_loopback() {
+        let settings = Settings {
+            mode: "none".parse().unwrap(),
+            slot: 2,
+        };
+        assert_eq!(settings.node_address_range(), "127.66.0.0/16");
+        assert_eq!(settings.mode.to_string(), "none");
+        assert!("never".parse::<Mode>().unwrap_err().to_string().contains("`none`"));
+    }
+
+    #[test]
     fn the_lock_lets_one_in_at_a_time() {
         let root = folder("lock");
         let instance = Instance::below(&root, "a").unwrap();
