@@ -22,7 +22,7 @@ cli:
 	@cargo build --quiet --release --locked --package seedbed-cli
 
 .PHONY: up
-up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace, RELEASES='v1.35.4 …')
+up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace|none, RELEASES='v1.35.4 …')
 	@$(SEEDBED) --instance $(INSTANCE) up $(UP_FLAGS)
 
 .PHONY: down
@@ -51,9 +51,22 @@ test: ## Everything that CI checks: formatting, lints, unit, integration, one re
 e2e: ## The longer tests on real virtual machines
 	@hack/e2e
 
+SEEDS ?= 1000
+FROM ?= 0
+SIMULATE := $(or $(CARGO_TARGET_DIR),target)/sim/seedbed-sim
+.PHONY: sim
+sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one seed with its log)
+	@cargo build --quiet --profile sim --locked --package seedbed-simulation
+	@$(SIMULATE) $(if $(VERBOSE),one $(FROM) --script --log --told,run --seeds $(SEEDS) --from $(FROM))
+
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create
+
+export CLUSTERS WORKERS
+.PHONY: bench-scale
+bench-scale: ## Measure many clusters on simulated hosts: CLUSTERS=1000 WORKERS=0 (target/bench/scale.json)
+	@hack/bench-scale
 
 .PHONY: fmt
 fmt: ## Format the sources

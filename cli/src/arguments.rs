@@ -44,8 +44,8 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
-    /// Whose libvirt: `system` (the machine's own) or `namespace` (one for this instance). Left out: the machine's own
-    /// where one runs.
+    /// Whose libvirt: `system` (the machine's own), `namespace` (one for this instance), or `none`: a simulated host and no virtual
+    /// machines at all. Left out: the machine's own where one runs.
     #[arg(long, env = "SEEDBED_LIBVIRT", value_name = "MODE")]
     pub(crate) libvirt: Option<Mode>,
     /// A Kubernetes version that clusters can have (may be repeated). Left out: the one in images/versions.env.

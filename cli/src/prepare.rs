@@ -38,21 +38,47 @@ pub(crate) fn install(checkout: &Checkout, console: &mut Console) -> Result<(), 
 
 /// Builds the operator.
 pub(crate) fn operator(checkout: &Checkout, console: &mut Console) -> Result<PathBuf, Error> {
+    program(
+        checkout,
+        "seedbed-operator",
+        "seedbed-operator",
+        "operator",
+        console,
+    )
+}
+
+/// Builds the simulator.
+pub(crate) fn simulator(checkout: &Checkout, console: &mut Console) -> Result<PathBuf, Error> {
+    let package = "seedbed-simulator-server";
+    program(checkout, package, "seedbed-simulator", "simulator", console)
+}
+
+fn program(
+    checkout: &Checkout,
+    package: &str,
+    name: &str,
+    what: &str,
+    console: &mut Console,
+) -> Result<PathBuf, Error> {
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.path("target"), PathBuf::from);
-    let program = folder.join("release/seedbed-operator");
+    let program = folder.join("release").join(name);
     let before = written(&program);
     let mut command = as_person("cargo");
-    command.args(["build", "--release", "--locked", "--package", "seedbed-operator"]);
+    command.args(["build", "--release", "--locked", "--package", package]);
     command.arg("--manifest-path").arg(checkout.path("Cargo.toml"));
     if before.is_some() {
         command.arg("--quiet");
     } else {
-        console.begin("build", "the operator, which takes some minutes the first time");
+        console.begin(
+            "build",
+            &format!("the {what}, which takes some minutes the first time"),
+        );
     }
-    run(console, "building the operator", command.stderr(Stdio::inherit()))?;
+    let doing = format!("building the {what}");
+    run(console, &doing, command.stderr(Stdio::inherit()))?;
     let outcome = Outcome::of(
         before != written(&program),
-        format!("operator {}", program.display()),
+        format!("{what} {}", program.display()),
     );
     console.end("build", &outcome);
     Ok(program)

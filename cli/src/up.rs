@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use seedbed_seed::{Instance, Seed, UpOptions};
+use seedbed_seed::{Instance, Mode, Seed, UpOptions};
 
 use crate::{arguments::UpArguments, checkout::Checkout, console::Console, error::Error, prepare, sample};
 
@@ -32,6 +32,10 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
         Some(path) => Some(absolute(path)?),
         None => Some(prepare::operator(&checkout, console)?),
     };
+    let simulator = match mode(instance, options)? {
+        Some(Mode::None) => Some(prepare::simulator(&checkout, console)?),
+        _ => None,
+    };
     let kvm_record = releases
         .first()
         .and_then(|release| release.parent())
@@ -47,6 +51,7 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
         rbac: Some(checkout.path("config/rbac")),
         releases,
         kvm_record,
+        simulator,
         operator,
         operator_log_filter: env::var("RUST_LOG").ok(),
     };
@@ -69,6 +74,14 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
         console,
     );
     Ok(())
+}
+
+/// Whose libvirt is asked for, or was decided before; none where it is still to be found out.
+fn mode(instance: &Instance, options: &UpArguments) -> Result<Option<Mode>, Error> {
+    Ok(match instance.settings()? {
+        Some(settings) => Some(settings.mode),
+        None => options.libvirt,
+    })
 }
 
 /// The lines that a person types next.

@@ -6,6 +6,7 @@
 mod common;
 mod devcluster;
 mod devmachine;
+pub mod duration;
 mod hypervisorhost;
 mod kubernetesrelease;
 mod nodepool;
@@ -26,7 +27,7 @@ pub use devmachine::{
 };
 pub use hypervisorhost::{
     DomainType, HostOrphan, HostResources, HypervisorHost, HypervisorHostSpec, HypervisorHostStatus,
-    LibvirtHost, OrphanPolicy,
+    LibvirtHost, OrphanPolicy, SimulatedDurations, SimulatedHost,
 };
 pub use kubernetesrelease::{
     Artefact, ContainerImage, GuestImage, KubernetesRelease, KubernetesReleaseSpec, KubernetesReleaseStatus,

@@ -114,7 +114,7 @@ reasons! {
     /// The `HypervisorHost` that `spec.hostRef` names does not exist.
     HostNotFound => "Create the HypervisorHost, or change spec.hostRef.",
     /// The host cannot be reached. Nothing is concluded from that: machines may run on.
-    HostUnreachable => "See that the host's libvirt daemon runs and that spec.libvirt.uri of the HypervisorHost is right.",
+    HostUnreachable => "See that the host's libvirt daemon runs and that spec.libvirt.uri of the HypervisorHost is right; of a simulated host, that seedbed-simulator runs and listens on spec.simulated.socket.",
     /// The host can be reached.
     HostReachable => "Nothing to do.",
     /// The host's storage pool is missing or not active.
@@ -165,6 +165,8 @@ reasons! {
     ChildUnreachable => "See whether the control plane's machine runs; nothing is removed or replaced meanwhile.",
     /// The control plane is not initialised yet.
     NotInitialized => "Wait; see the control plane's DevMachine.",
+    /// A Secret with the keys of an initialised cluster was deleted.
+    KeysLost => "Restore the Secret from a backup, or delete the DevCluster and create it again.",
     /// The control plane is initialised.
     Initialized => "Nothing to do.",
     /// The API server answers and its nodes are Ready.

@@ -3,21 +3,67 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
-use kube::client::{Body, Client, ClientBuilder, DynBody};
-use tower::{BoxError, Layer, Service};
+use kube::client::{Body, Client, ClientBuilder, ConfigExt, DynBody};
+use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 /// How long a connection to an API server may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection that requests wait on may be silent before the other end is asked whether it is still there, and how long its
+/// answer may take. One that does not answer is closed, and watches on it are begun anew: a machine that lost its power closes nothing.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How many bytes of one answer may be under way.
+const WINDOW: u32 = 1 << 20;
 
 /// A client whose every call, watches apart, has its whole answer within `limit`, and that leaves trying again to its caller:
 /// the client's own retries would hold a reconcile for minutes, and would hide that an eviction is refused (429).
 ///
 /// A watch has its first answer within `limit` too; from then on kube's watcher looks after it.
-pub fn build(mut config: Config, limit: Duration) -> Result<Client, kube::Error> {
+///
+/// All requests to a server, watches among them, share one connection (HTTP/2), where the server offers it: with one for each
+/// watch, a thousand clusters would take four thousand, and the memory for their TLS.
+pub fn build(config: Config, limit: Duration) -> Result<Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        return through_proxy(config, limit);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_LIMIT.min(limit)));
+    connector.set_keepalive(Some(KEEPALIVE));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config()?)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_initial_stream_window_size(WINDOW)
+        .http2_initial_connection_window_size(WINDOW * 4)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .http2_keep_alive_timeout(KEEPALIVE)
+        .build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(LimitLayer { limit })
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .map_response(boxed)
+        .service(client);
+    Ok(Client::new(service, config.default_namespace))
+}
+
+/// As kube itself does it: a connection for each request that is under way.
+fn through_proxy(mut config: Config, limit: Duration) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(CONNECT_LIMIT.min(limit));
     config.write_timeout = Some(limit);
     config.read_timeout = None;
@@ -25,6 +71,23 @@ pub fn build(mut config: Config, limit: Duration) -> Result<Client, kube::Error>
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&LimitLayer { limit })
         .build())
+}
+
+fn boxed<B>(response: Response<B>) -> Response<Box<DynBody>>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    response.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)
+}
+
+/// A client of that service, whose calls end within `limit` as those of [`build`]'s clients do.
+pub fn over<S>(service: S, limit: Duration) -> Client
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    Client::new(LimitLayer { limit }.layer(service), "default")
 }
 
 /// No whole answer came within the limit. What was asked may have been done all the same.
@@ -114,7 +177,7 @@ mod tests {
         let service = tower::service_fn(|_: Request<Body>| {
             futures::future::pending::<Result<Response<Box<DynBody>>, BoxError>>().boxed()
         });
-        Client::new(LimitLayer { limit }.layer(service), "default")
+        over(service, limit)
     }
 
     #[tokio::test(start_paused = true)]
@@ -131,13 +194,7 @@ mod tests {
             let body: Box<DynBody> = Box::new(http_body_util::StreamBody::new(endless));
             Ok::<_, BoxError>(Response::new(body))
         });
-        let client = Client::new(
-            LimitLayer {
-                limit: Duration::from_secs(10),
-            }
-            .layer(service),
-            "default",
-        );
+        let client = over(service, Duration::from_secs(10));
         let error = Api::<ConfigMap>::default_namespaced(client)
             .get("x")
             .await

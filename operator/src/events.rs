@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::names::FIELD_MANAGER;
 const MAX_NOTE: usize = 1024;
 /// How long the same event of the same object is not written again.
 const SAME_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+/// How often what was written is looked through for what does not count any more.
+const SWEEP: SignedDuration = SignedDuration::from_mins(1);
 /// How many events an object may have at once, before it has to wait.
 const BURST: u32 = 25;
 /// How long it takes until an object that had so many may have one more (the limits of client-go's spam filter).
@@ -101,7 +104,7 @@ impl EventRecorder {
             .memory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .admit(key, now)
+            .admit(&key, now)
         {
             return;
         }
@@ -177,8 +180,10 @@ struct Key {
 /// What was written lately.
 #[derive(Debug, Default)]
 struct Memory {
-    written: HashMap<Key, Timestamp>,
+    /// By a hash of what was written: the notes themselves are long, and there are many.
+    written: HashMap<u64, Timestamp>,
     buckets: HashMap<String, Bucket>,
+    swept: Option<Timestamp>,
 }
 
 /// How many events an object may still have: as many as the burst, and one more each `REFILL`.
@@ -190,25 +195,46 @@ struct Bucket {
 
 impl Memory {
     /// Whether the event is to be written now; remembers it if so.
-    fn admit(&mut self, key: Key, now: Timestamp) -> bool {
-        self.written.retain(|_, at| now.duration_since(*at) < SAME_AGAIN);
-        self.buckets.retain(|_, bucket| {
-            bucket.refill(now);
-            bucket.used > 0
-        });
-        if self.written.contains_key(&key) {
+    fn admit(&mut self, key: &Key, now: Timestamp) -> bool {
+        self.sweep(now);
+        let hash = key.hash();
+        let before = self.written.get(&hash);
+        if before.is_some_and(|at| now.duration_since(*at) < SAME_AGAIN) {
             return false;
         }
         let bucket = self
             .buckets
             .entry(key.object.clone())
             .or_insert(Bucket { used: 0, since: now });
+        bucket.refill(now);
         if bucket.used >= BURST {
             return false;
         }
         bucket.used += 1;
-        self.written.insert(key, now);
+        self.written.insert(hash, now);
         true
+    }
+
+    /// Forgets what does not count any more. Now and then: a look at everything for each event would take the longer the more objects
+    /// there are.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.swept.is_some_and(|at| now.duration_since(at) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.written.retain(|_, at| now.duration_since(*at) < SAME_AGAIN);
+        self.buckets.retain(|_, bucket| {
+            bucket.refill(now);
+            bucket.used > 0
+        });
+    }
+}
+
+impl Key {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Hash::hash(self, &mut hasher);
+        hasher.finish()
     }
 }
 
@@ -257,13 +283,13 @@ mod tests {
     fn the_same_event_is_not_written_again_for_a_while() {
         let mut memory = Memory::default();
         let now = Timestamp::UNIX_EPOCH;
-        assert!(memory.admit(key("a"), now));
-        assert!(!memory.admit(key("a"), now + SignedDuration::from_mins(9)));
+        assert!(memory.admit(&key("a"), now));
+        assert!(!memory.admit(&key("a"), now + SignedDuration::from_mins(9)));
         assert!(
-            memory.admit(key("b"), now + SignedDuration::from_mins(9)),
+            memory.admit(&key("b"), now + SignedDuration::from_mins(9)),
             "another note is another event"
         );
-        assert!(memory.admit(key("a"), now + SignedDuration::from_mins(10)));
+        assert!(memory.admit(&key("a"), now + SignedDuration::from_mins(10)));
     }
 
     #[test]
@@ -271,10 +297,10 @@ mod tests {
         let mut memory = Memory::default();
         let now = Timestamp::UNIX_EPOCH;
         let admitted = (0..100)
-            .filter(|n| memory.admit(key(&n.to_string()), now))
+            .filter(|n| memory.admit(&key(&n.to_string()), now))
             .count();
         assert_eq!(admitted, 25);
-        assert!(memory.admit(key("later"), now + REFILL));
-        assert!(!memory.admit(key("too soon"), now + REFILL));
+        assert!(memory.admit(&key("later"), now + REFILL));
+        assert!(!memory.admit(&key("too soon"), now + REFILL));
     }
 }

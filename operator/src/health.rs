@@ -146,11 +146,11 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestClock;
+    use crate::testing::virtual_clock;
 
     #[tokio::test(start_paused = true)]
     async fn a_reconcile_that_never_ends_is_told() {
-        let health = Arc::new(Health::new(TestClock::shared()));
+        let health = Arc::new(Health::new(virtual_clock()));
         let running = health.reconcile("DevCluster default/demo".into());
         assert_eq!(health.live(), Ok(()));
         tokio::time::advance(RECONCILE_LIMIT + Duration::from_secs(1)).await;
@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_is_ready_once_all_caches_are_filled() {
-        let health = Health::new(TestClock::shared());
+        let health = Health::new(virtual_clock());
         assert!(health.ready().is_err());
         health.set_role(Role::Standby);
         assert!(health.ready().is_ok());
@@ -175,7 +175,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_election_that_hangs_is_told() {
-        let health = Health::new(TestClock::shared());
+        let health = Health::new(virtual_clock());
         health.set_role(Role::Leader);
         health.election_alive();
         tokio::time::advance(ELECTION_LIMIT + Duration::from_secs(1)).await;

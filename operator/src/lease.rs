@@ -391,7 +391,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{Asked, NoChance, TestClock, client, refusal};
+    use crate::testing::{Asked, NoChance, client, refusal, virtual_clock};
 
     /// An API server that holds one `Lease` and refuses writes over an old version, as the real one does.
     #[derive(Debug, Default)]
@@ -464,7 +464,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_many_that_start_together_one_wins_and_keeps_it() {
-        let (server, clock) = (Shared::default(), TestClock::shared());
+        let (server, clock) = (Shared::default(), virtual_clock());
         let all: Vec<_> = (0..5)
             .map(|n| election(&server, &clock, &format!("instance-{n}")))
             .collect();
@@ -487,7 +487,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_released_lease_is_taken_at_once_and_a_silent_holders_after_its_duration() {
-        let (server, clock) = (Shared::default(), TestClock::shared());
+        let (server, clock) = (Shared::default(), virtual_clock());
         let (one, two) = (election(&server, &clock, "one"), election(&server, &clock, "two"));
         one.acquire().await;
         one.release().await;
@@ -510,7 +510,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_that_cannot_renew_gives_up_before_another_may_start() {
-        let (server, clock) = (Shared::default(), TestClock::shared());
+        let (server, clock) = (Shared::default(), virtual_clock());
         let one = election(&server, &clock, "one");
         let held = one.acquire().await;
         server.lock().unwrap().down = true;
@@ -523,7 +523,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_notices_that_it_was_replaced_and_does_not_take_it_back() {
-        let (server, clock) = (Shared::default(), TestClock::shared());
+        let (server, clock) = (Shared::default(), virtual_clock());
         let one = election(&server, &clock, "one");
         let held = one.acquire().await;
         {

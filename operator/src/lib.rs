@@ -14,7 +14,7 @@ pub mod errors;
 pub mod events;
 pub mod health;
 pub mod hosts;
-mod lease;
+pub mod lease;
 pub mod metrics;
 pub mod names;
 pub mod reconcile;
@@ -29,4 +29,4 @@ mod testing;
 mod triggers;
 pub mod uploads;
 
-pub use app::{Args, run};
+pub use app::{Args, Stop, lead, run};

@@ -245,16 +245,11 @@ fn settle(entry: &mut Transfer, result: Result<(), Fault>, now: Timestamp, pause
 mod tests {
     use super::*;
     use crate::context::TokioTasks;
-    use crate::testing::{NoChance, TestClock, TransferHost};
+    use crate::testing::{NoChance, TransferHost, virtual_clock};
 
     fn uploads() -> Uploads {
         let limit = Duration::from_hours(1);
-        Uploads::new(
-            TestClock::shared(),
-            Arc::new(NoChance),
-            Arc::new(TokioTasks),
-            limit,
-        )
+        Uploads::new(virtual_clock(), Arc::new(NoChance), Arc::new(TokioTasks), limit)
     }
 
     fn upload(hypervisor: &Arc<TransferHost>) -> Upload {

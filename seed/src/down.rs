@@ -107,6 +107,8 @@ impl Instance {
                 };
                 report.end("libvirt", &Outcome::of(!removed.is_empty(), what));
             }
+            // Its machines ended with the simulator.
+            Mode::None => {}
         }
         let left = Namespaces::of(self).left()?;
         if !left.is_empty() {

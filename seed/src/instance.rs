@@ -30,6 +30,8 @@ pub enum Mode {
     System,
     /// A libvirtd of the instance's own, in a network and a mount namespace in which seed and operator run too.
     Namespace,
+    /// None: hosts are simulated ones. Seed, simulator and operator run on the machine's loopback.
+    None,
 }
 
 impl fmt::Display for Mode {
@@ -37,6 +39,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::System => "system",
             Self::Namespace => "namespace",
+            Self::None => "none",
         })
     }
 }
@@ -48,10 +51,11 @@ impl FromStr for Mode {
         match text {
             "system" => Ok(Self::System),
             "namespace" => Ok(Self::Namespace),
+            "none" => Ok(Self::None),
             _ => Err(Error::unexpected(
                 "SEEDBED_LIBVIRT",
                 text,
-                "`system` or `namespace`",
+                "`system`, `namespace` or `none`",
             )),
         }
     }
@@ -105,14 +109,19 @@ impl Settings {
 
     /// The range that the clusters' node networks are cut from, IPv4.
     pub fn node_address_range(&self) -> String {
-        format!("10.{}.0.0/16", range_number(self.slot))
+        let first = match self.mode {
+            Mode::System | Mode::Namespace => 10,
+            // A simulated cluster is reached on the machine's loopback.
+            Mode::None => 127,
+        };
+        format!("{first}.{}.0.0/16", range_number(self.slot))
     }
 
     /// Name of the storage pool for the machines' volumes.
     pub fn storage_pool(&self, instance: &Instance) -> String {
         match self.mode {
             Mode::Namespace => "seedbed".to_owned(),
-            Mode::System => format!("seedbed-{instance}"),
+            Mode::System | Mode::None => format!("seedbed-{instance}"),
         }
     }
 }
@@ -231,6 +240,11 @@ impl Instance {
         self.path(&format!("pids/{unit}.json"))
     }
 
+    /// The socket of its simulator.
+    pub fn simulator_socket(&self) -> PathBuf {
+        self.path("simulator.sock")
+    }
+
     /// Where the seed's programs are found: `kubectl` among them.
     pub fn programs(&self) -> PathBuf {
         self.path("bin")
@@ -280,7 +294,7 @@ impl Instance {
     /// A command that runs where the instance's parts see each other: in its namespaces, where it has them.
     pub fn command(&self, settings: &Settings, program: impl AsRef<std::ffi::OsStr>) -> Command {
         match settings.mode {
-            Mode::System => Command::new(program),
+            Mode::System | Mode::None => Command::new(program),
             Mode::Namespace => namespace::Namespaces::of(self).command(program.as_ref()),
         }
     }
@@ -364,6 +378,17 @@ mod tests {
         assert!(a.metrics_port() < b.api_port());
         assert_ne!(a.node_address_range(), b.node_address_range());
         assert_eq!(a.node_address_range(), "10.64.0.0/16");
+    }
+
+    #[test]
+    fn clusters_of_an_instance_without_libvirt_are_on_loopback() {
+        let settings = Settings {
+            mode: "none".parse().unwrap(),
+            slot: 2,
+        };
+        assert_eq!(settings.node_address_range(), "127.66.0.0/16");
+        assert_eq!(settings.mode.to_string(), "none");
+        assert!("never".parse::<Mode>().unwrap_err().to_string().contains("`none`"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod plane;
 mod process;
 mod proxy;
 mod report;
+mod simulator;
 mod slots;
 mod status;
 mod supervisor;
@@ -43,5 +44,5 @@ pub use self::{
     process::ProcessId,
     report::{Outcome, Report, Silent},
     supervisor::supervise,
-    up::{OPERATOR_UNIT, Seed, UpOptions},
+    up::{OPERATOR_UNIT, SIMULATOR_UNIT, Seed, UpOptions},
 };

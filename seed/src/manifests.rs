@@ -26,3 +26,17 @@ pub(crate) fn local_host(instance: &Instance, settings: &Settings, domain_type: 
     });
     Manifest::Text(host.to_string())
 }
+
+/// A simulated host in the place of this machine.
+pub(crate) fn simulated_host(instance: &Instance, settings: &Settings) -> Manifest {
+    let host = json!({
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "HypervisorHost",
+        "metadata": {"name": LOCAL_HOST},
+        "spec": {
+            "simulated": {"socket": instance.simulator_socket()},
+            "nodeAddressRange": settings.node_address_range(),
+        },
+    });
+    Manifest::Text(host.to_string())
+}

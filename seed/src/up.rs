@@ -17,6 +17,7 @@ use crate::{
     namespace::Namespaces,
     plane,
     report::{Outcome, Report},
+    simulator,
     supervisor::{Control, Unit, revision_of},
 };
 
@@ -38,6 +39,8 @@ pub struct UpOptions {
     pub releases: Vec<PathBuf>,
     /// Where to keep what was found out about KVM while the machine is up.
     pub kvm_record: Option<PathBuf>,
+    /// The program seedbed-simulator, for mode `none`; none to run none.
+    pub simulator: Option<PathBuf>,
     /// The operator's program; none to run none.
     pub operator: Option<PathBuf>,
     /// `RUST_LOG` for the operator.
@@ -111,8 +114,13 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&mut self) -> Result<()> {
         self.step("instance", Self::prepare)?;
-        self.step("libvirt", Self::libvirt)?;
-        self.step("pool", Self::pool)?;
+        match self.settings.mode {
+            Mode::System | Mode::Namespace => {
+                self.step("libvirt", Self::libvirt)?;
+                self.step("pool", Self::pool)?;
+            }
+            Mode::None => self.step("simulator", Self::simulator)?,
+        }
         self.step("seed", Self::seed)?;
         if let Some(folder) = self.options.crds.clone() {
             self.step("crds", |run| run.crds(&folder))?;
@@ -166,7 +174,7 @@ impl Run<'_> {
                 }
                 format!(", network namespace {}", namespaces.net_name)
             }
-            Mode::System => String::new(),
+            Mode::System | Mode::None => String::new(),
         };
         Ok(Outcome::of(
             changed,
@@ -177,13 +185,11 @@ impl Run<'_> {
     /// Starts libvirt, etcd and kube-apiserver at once, and waits for the first.
     fn libvirt(&mut self) -> Result<Outcome> {
         let mut units = plane::units(self.instance, self.settings, &self.options.programs)?.to_vec();
-        let whose = match self.settings.mode {
-            Mode::System => "the machine's own",
-            Mode::Namespace => {
-                units.push(libvirt::unit(self.instance)?);
-                "its own libvirtd"
-            }
-        };
+        let mut whose = "the machine's own";
+        if self.settings.mode == Mode::Namespace {
+            units.push(libvirt::unit(self.instance)?);
+            whose = "its own libvirtd";
+        }
         self.started = self.supervise(&units)?;
         libvirt::wait_until_ready(self.instance, self.settings)?;
         let changed = self.started.iter().any(|unit| unit == libvirt::UNIT);
@@ -191,6 +197,22 @@ impl Run<'_> {
             changed,
             format!("{whose} answers at {}", libvirt::URI),
         ))
+    }
+
+    /// Starts etcd, kube-apiserver and the simulator at once.
+    fn simulator(&mut self) -> Result<Outcome> {
+        let mut units = plane::units(self.instance, self.settings, &self.options.programs)?.to_vec();
+        let mut what = "none, and no libvirt".to_owned();
+        if let Some(program) = &self.options.simulator {
+            units.push(simulator::unit(self.instance, program)?);
+            what = format!(
+                "{}, in place of libvirt",
+                self.instance.simulator_socket().display()
+            );
+        }
+        self.started = self.supervise(&units)?;
+        let changed = self.started.iter().any(|unit| unit == SIMULATOR_UNIT);
+        Ok(Outcome::of(changed, what))
     }
 
     fn pool(&mut self) -> Result<Outcome> {
@@ -204,7 +226,10 @@ impl Run<'_> {
     }
 
     fn seed(&mut self) -> Result<Outcome> {
-        let changed = self.started.iter().any(|unit| unit != libvirt::UNIT);
+        let changed = self
+            .started
+            .iter()
+            .any(|unit| unit != libvirt::UNIT && unit != SIMULATOR_UNIT);
         plane::wait_until_ready(self.instance, &self.kubectl)?;
         kubeconfig::refresh(self.instance, self.settings, Current::Keep)?;
         let version = self.kubectl.json("ask for the seed's version", &["version"])?;
@@ -249,6 +274,14 @@ impl Run<'_> {
     }
 
     fn host(&mut self, release: &Path) -> Result<Outcome> {
+        if self.settings.mode == Mode::None {
+            let host = manifests::simulated_host(self.instance, self.settings);
+            let changed = self.apply("create the HypervisorHost", &host)?;
+            return Ok(Outcome::of(
+                !changed.is_empty(),
+                "HypervisorHost local, simulated".to_owned(),
+            ));
+        }
         let kvm = kvm::probe(release, self.options.kvm_record.as_deref())?;
         let host = manifests::local_host(self.instance, self.settings, kvm.domain_type());
         let changed = self.apply("create the HypervisorHost", &host)?;
@@ -329,6 +362,9 @@ impl Run<'_> {
         Ok(changed)
     }
 }
+
+/// The simulator's name among units, pid files and logs.
+pub const SIMULATOR_UNIT: &str = "simulator";
 
 /// The operator's name among units, pid files and logs.
 pub const OPERATOR_UNIT: &str = "operator";

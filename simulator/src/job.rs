@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use seedbed_guest::GuestFile;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use seedbed_guest::simulated::Begun;
 use serde_json::Value;
 
@@ -15,12 +18,18 @@ pub(crate) enum Kubeadm {
         address: Ipv4Addr,
         /// The token that nodes may join with at first: id and secret.
         token: Option<(String, String)>,
+        /// The files that kubeadm finds beside its configuration: the cluster's authorities among them.
+        files: Vec<GuestFile>,
+        /// Certificate of the CA that it is given, PEM.
+        ca: Vec<u8>,
     },
     /// Join one.
     Join {
         node: NodeSpec,
         server: Ipv4Addr,
         token: (String, String),
+        /// Certificate of the CA that it trusts, PEM.
+        ca: Vec<u8>,
     },
 }
 
@@ -45,6 +54,13 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             version: text(&cluster["kubernetesVersion"]).ok_or("kubernetesVersion is missing")?,
             address: address(&init["localAPIEndpoint"]["advertiseAddress"])?,
             token: text(&init["bootstrapTokens"][0]["token"]).and_then(|t| split(&t)),
+            files: job.files.clone(),
+            ca: job
+                .files
+                .iter()
+                .find(|file| file.path.ends_with("/ca.crt") && !file.path.contains("/etcd/"))
+                .map(|file| file.content.clone())
+                .ok_or("it has no ca.crt")?,
         });
     }
     let join = of("JoinConfiguration")
@@ -66,6 +82,9 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
         token: text(&discovery["users"][0]["user"]["token"])
             .and_then(|t| split(&t))
             .ok_or("the token is missing")?,
+        ca: text(&discovery["clusters"][0]["cluster"]["certificate-authority-data"])
+            .and_then(|data| STANDARD.decode(data).ok())
+            .ok_or("the CA is missing")?,
     })
 }
 

@@ -5,12 +5,13 @@
 //!
 //! What takes time takes the time that [`Timing`] says, by timers of whoever drives the simulation ([`Timers`]). What is not
 //! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods, and so drains, `DaemonSets`
-//! and controllers of the child; certificates; the network between machines.
+//! and controllers of the child; the network between machines. Certificates and connections are those of whoever is told of the
+//! control planes ([`ControlPlanes`]); without one, the APIs are called in the process.
 
 mod cluster;
 mod job;
 mod machines;
 mod timing;
 
-pub use machines::Machines;
+pub use machines::{ControlPlanes, Failure, Machines};
 pub use timing::{Timers, Timing};

@@ -1,11 +1,12 @@
 //! The machines of a host, and what their jobs do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::{Begun, Identity, Os};
 use seedbed_hypervisor::DomainSpec;
 use seedbed_hypervisor::simulated::{Guests, Simulated};
@@ -23,9 +24,10 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 pub struct Machines(Arc<Inner>);
 
 struct Inner {
-    timing: Timing,
+    timing: Mutex<Timing>,
     timers: Arc<dyn Timers>,
     host: OnceLock<Weak<Simulated>>,
+    listener: OnceLock<Arc<dyn ControlPlanes>>,
     state: Mutex<State>,
 }
 
@@ -36,6 +38,21 @@ struct State {
     /// The machines that have power, by their domains' names.
     on: BTreeMap<String, Power>,
     boots: u64,
+    /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
+    failures: BTreeMap<String, (u32, Failure)>,
+    /// Domains whose agents are dead.
+    mute: BTreeSet<String>,
+    /// Domains that reach no other machine.
+    isolated: BTreeSet<String>,
+}
+
+/// Where a job fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Before it changed anything.
+    Preflight,
+    /// When the API server, or the node, is there already.
+    Late,
 }
 
 struct Disk {
@@ -50,13 +67,18 @@ struct Cluster {
     address: Ipv4Addr,
     version: String,
     api: ApiServer,
+    /// What its machine was given for it.
+    files: Vec<GuestFile>,
     answers: bool,
+    /// Certificate of its CA, PEM.
+    ca: Vec<u8>,
 }
 
 struct Power {
     disk: String,
     boot: u64,
     agent: bool,
+    suspended: bool,
 }
 
 /// One boot of one machine: what was begun in it ends with it.
@@ -64,6 +86,16 @@ struct Power {
 struct Boot {
     domain: String,
     number: u64,
+}
+
+/// Who is told of the control planes' APIs.
+pub trait ControlPlanes: Send + Sync + 'static {
+    /// The API at that address answers from now on; the files are those that its machine was given, its authorities among them. An
+    /// error is why it cannot, in the words of its log.
+    fn began(&self, address: Ipv4Addr, api: &ApiServer, files: &[GuestFile]) -> Result<(), String>;
+
+    /// It does not answer any more.
+    fn ended(&self, address: Ipv4Addr);
 }
 
 impl std::fmt::Debug for Machines {
@@ -76,9 +108,10 @@ impl Machines {
     /// No machines yet.
     pub fn new(timing: Timing, timers: Arc<dyn Timers>) -> Self {
         Self(Arc::new(Inner {
-            timing,
+            timing: Mutex::new(timing),
             timers,
             host: OnceLock::new(),
+            listener: OnceLock::new(),
             state: Mutex::default(),
         }))
     }
@@ -88,11 +121,100 @@ impl Machines {
         let _ = self.0.host.set(Arc::downgrade(host));
     }
 
+    /// Tells them who is told of their control planes. The first one counts.
+    pub fn set_listener(&self, listener: Arc<dyn ControlPlanes>) {
+        let _ = self.0.listener.set(listener);
+    }
+
+    /// What begins from now on takes this long.
+    pub fn set_timing(&self, timing: Timing) {
+        *self.0.timing.lock().unwrap_or_else(PoisonError::into_inner) = timing;
+    }
+
+    fn timing(&self) -> Timing {
+        self.0
+            .timing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// The API that answers at that address now.
     pub fn api(&self, address: Ipv4Addr) -> Option<ApiServer> {
         let state = self.lock();
         let cluster = state.cluster_at(address)?;
         cluster.answers.then(|| cluster.api.clone())
+    }
+
+    /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
+    pub fn ca(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
+        self.lock().cluster_at(address).map(|cluster| cluster.ca.clone())
+    }
+
+    /// The next jobs that begin in that machine fail.
+    pub fn fail_jobs(&self, domain: &str, times: u32, failure: Failure) {
+        self.lock().failures.insert(domain.to_owned(), (times, failure));
+    }
+
+    /// No job fails any more by itself.
+    pub fn fail_no_jobs(&self) {
+        self.lock().failures.clear();
+    }
+
+    /// The agent of that machine is dead, or is started again.
+    pub fn set_mute(&self, domain: &str, mute: bool) {
+        let (changed, runs) = {
+            let mut state = self.lock();
+            let changed = if mute {
+                state.mute.insert(domain.to_owned())
+            } else {
+                state.mute.remove(domain)
+            };
+            (changed, state.on.get(domain).is_some_and(|power| power.agent))
+        };
+        if let Some(host) = self
+            .0
+            .host
+            .get()
+            .and_then(Weak::upgrade)
+            .filter(|_| changed && runs)
+        {
+            host.agent_changed(domain, !mute);
+        }
+    }
+
+    /// That machine reaches no other one, or does again.
+    pub fn set_isolated(&self, domain: &str, isolated: bool) {
+        let boot = {
+            let mut state = self.lock();
+            if isolated {
+                state.isolated.insert(domain.to_owned());
+            } else {
+                state.isolated.remove(domain);
+            }
+            let Some(power) = state.on.get(domain) else { return };
+            Boot {
+                domain: domain.to_owned(),
+                number: power.boot,
+            }
+        };
+        if isolated {
+            self.after(self.timing().node_monitor_grace, move |machines| {
+                if machines.lock().isolated.contains(&boot.domain)
+                    && let Some(Some((node, server))) = machines.in_boot(&boot, |disk| disk.node.clone())
+                {
+                    machines.with_api(server, |store, now| {
+                        cluster::set_ready(store, &node.name, false, now);
+                    });
+                }
+            });
+        } else {
+            self.report_ready(&boot);
+        }
+    }
+
+    fn is_isolated(&self, domain: &str) -> bool {
+        self.lock().isolated.contains(domain)
     }
 
     /// How often machines were switched on.
@@ -137,10 +259,10 @@ impl Machines {
         }
         let boot = boot.clone();
         if resumes {
-            self.after(self.0.timing.api_server, move |machines| {
+            self.after(self.timing().api_server, move |machines| {
                 machines.in_boot(&boot, |disk| {
                     if let Some(cluster) = &mut disk.cluster {
-                        cluster.answers = true;
+                        cluster.answers = machines.answers(cluster).is_ok();
                     }
                 });
                 machines.report_ready(&boot);
@@ -150,25 +272,67 @@ impl Machines {
         }
     }
 
+    /// Whether the API of a cluster whose machine has power can be reached; if not, why.
+    fn answers(&self, cluster: &Cluster) -> Result<(), String> {
+        match self.0.listener.get() {
+            Some(listener) => listener.began(cluster.address, &cluster.api, &cluster.files),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&self, boot: Boot, begun: &Begun) {
         let token = begun.token.clone();
+        let failure = self
+            .lock()
+            .failures
+            .get_mut(&boot.domain)
+            .and_then(|(left, failure)| {
+                *left = left.checked_sub(1)?;
+                Some(*failure)
+            });
+        if failure == Some(Failure::Preflight) {
+            self.after(self.timing().join, move |machines| {
+                machines.fail(&boot, &token, "preflight");
+            });
+            return;
+        }
+        let late = failure.is_some();
         match job::read(begun) {
             Ok(Kubeadm::Init {
                 node,
                 version,
                 address,
                 token: join_token,
+                ca,
+                files,
             }) => {
-                self.after(self.0.timing.api_server, move |machines| {
-                    machines.init(boot, token, node, version, address, join_token.as_ref());
+                // What an earlier attempt left is reset.
+                self.in_boot(&boot, |disk| {
+                    if let (Some(cluster), Some(listener)) = (disk.cluster.take(), self.0.listener.get()) {
+                        listener.ended(cluster.address);
+                    }
+                    disk.node = None;
                 });
+                let init = Init {
+                    boot,
+                    token,
+                    node,
+                    version,
+                    address,
+                    join_token,
+                    files,
+                    ca,
+                    fails: late,
+                };
+                self.after(self.timing().api_server, move |machines| machines.init(init));
             }
             Ok(Kubeadm::Join {
                 node,
                 server,
                 token: credentials,
+                ca,
             }) => {
-                let limit = SignedDuration::try_from(self.0.timing.join_limit).unwrap_or(SignedDuration::MAX);
+                let limit = SignedDuration::try_from(self.timing().join_limit).unwrap_or(SignedDuration::MAX);
                 let deadline = self
                     .0
                     .timers
@@ -181,7 +345,9 @@ impl Machines {
                     node,
                     server,
                     credentials,
+                    ca,
                     deadline,
+                    fails: late,
                 };
                 self.join(join);
             }
@@ -195,43 +361,75 @@ impl Machines {
         }
     }
 
+    fn fail(&self, boot: &Boot, token: &str, phase: &str) {
+        self.in_boot(boot, |disk| {
+            disk.os.log(
+                token,
+                &format!(
+                    "seedbed: phase {phase}\nerror execution phase {phase}: as the simulation wants it\n"
+                ),
+            );
+            disk.os.end(token, 1);
+        });
+    }
+
     /// The API server is up: the control plane's node registers, and the job goes on to its end.
-    fn init(
-        &self,
-        boot: Boot,
-        token: String,
-        node: NodeSpec,
-        version: String,
-        address: Ipv4Addr,
-        join_token: Option<&(String, String)>,
-    ) {
+    fn init(&self, init: Init) {
+        let Init {
+            boot,
+            token,
+            node,
+            version,
+            address,
+            join_token,
+            files,
+            ca,
+            fails,
+        } = init;
         let now = self.0.timers.now();
         let timers = self.0.timers.clone();
-        let mut store = cluster::new(&format!("{} {}", boot.domain, boot.number), join_token, now);
+        let mut store = cluster::new(
+            &format!("{} {} {token}", boot.domain, boot.number),
+            join_token.as_ref(),
+            now,
+        );
         cluster::register(&mut store, &node, true, &version, now);
         let api = ApiServer::new(store, version.clone(), move || timers.now());
         let is_on = self.in_boot(&boot, |disk| {
             disk.os.log(&token, "seedbed: phase kubeadm\n");
-            disk.node = Some((node, address));
-            disk.cluster = Some(Cluster {
+            let cluster = Cluster {
                 address,
                 version,
                 api,
+                files,
                 answers: true,
-            });
+                ca,
+            };
+            if let Err(why) = self.answers(&cluster) {
+                disk.os.log(&token, &format!("kube-apiserver: {why}\n"));
+                disk.os.end(&token, 1);
+                return false;
+            }
+            disk.node = Some((node, address));
+            disk.cluster = Some(cluster);
+            true
         });
-        if is_on.is_none() {
+        if is_on != Some(true) {
             return;
         }
         self.report_ready(&boot);
-        self.after(self.0.timing.init, move |machines| {
+        self.after(self.timing().init, move |machines| {
+            if fails {
+                machines.fail(&boot, &token, "addon");
+                return;
+            }
             let ended = machines.in_boot(&boot, |disk| {
                 disk.os.log(&token, "seedbed: phase done\n");
                 disk.os.end(&token, 0);
             });
             if ended.is_some() {
                 machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
-                machines.after(machines.0.timing.dns, move |machines| {
+                machines.after(machines.timing().dns, move |machines| {
                     machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
                 });
             }
@@ -243,11 +441,14 @@ impl Machines {
         if self.in_boot(&join.boot, |_| ()).is_none() {
             return;
         }
-        let admitted = self
-            .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
-            .unwrap_or(false);
+        let trusted = self.ca(join.server).is_some_and(|ca| ca == join.ca);
+        let admitted = trusted
+            && !self.is_isolated(&join.boot.domain)
+            && self
+                .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
+                .unwrap_or(false);
         if admitted {
-            self.after(self.0.timing.join, move |machines| machines.joined(join));
+            self.after(self.timing().join, move |machines| machines.joined(join));
         } else if self.0.timers.now() < join.deadline {
             self.after(JOIN_PAUSE, move |machines| machines.join(join));
         } else {
@@ -273,6 +474,10 @@ impl Machines {
         if registered.is_none() {
             return self.join(join);
         }
+        if join.fails {
+            self.fail(&join.boot, &join.token, "kubelet-start");
+            return;
+        }
         self.in_boot(&join.boot, |disk| {
             disk.node = Some((join.node, join.server));
             disk.os.log(&join.token, "seedbed: phase done\n");
@@ -284,9 +489,9 @@ impl Machines {
     /// The kubelet of a machine, if it is a node, says so after a while.
     fn report_ready(&self, boot: &Boot) {
         let boot = boot.clone();
-        self.after(self.0.timing.node_ready, move |machines| {
+        self.after(self.timing().node_ready, move |machines| {
             let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
-            if let Some((node, server)) = node {
+            if let Some((node, server)) = node.filter(|_| !machines.is_isolated(&boot.domain)) {
                 machines.with_api(server, |store, now| {
                     cluster::set_ready(store, &node.name, true, now);
                 });
@@ -321,7 +526,6 @@ impl Machines {
         Some(api.with(|store| work(store, now)))
     }
 }
-
 /// A worker's job.
 struct Join {
     boot: Boot,
@@ -329,7 +533,22 @@ struct Join {
     node: NodeSpec,
     server: Ipv4Addr,
     credentials: (String, String),
+    ca: Vec<u8>,
     deadline: jiff::Timestamp,
+    fails: bool,
+}
+
+/// A control plane's job.
+struct Init {
+    boot: Boot,
+    token: String,
+    node: NodeSpec,
+    version: String,
+    address: Ipv4Addr,
+    join_token: Option<(String, String)>,
+    files: Vec<GuestFile>,
+    ca: Vec<u8>,
+    fails: bool,
 }
 
 impl State {
@@ -337,6 +556,7 @@ impl State {
     fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
         self.on
             .values()
+            .filter(|power| !power.suspended)
             .filter_map(|power| self.disks.get(&power.disk)?.cluster.as_ref())
             .find(|cluster| cluster.address == address)
     }
@@ -375,6 +595,7 @@ impl Guests for Machines {
                 disk: name.clone(),
                 boot: number,
                 agent: false,
+                suspended: false,
             };
             state.on.insert(machine.name.clone(), power);
             Boot {
@@ -382,7 +603,7 @@ impl Guests for Machines {
                 number,
             }
         };
-        self.after(self.0.timing.boot, move |machines| machines.booted(&boot));
+        self.after(self.timing().boot, move |machines| machines.booted(&boot));
     }
 
     fn switched_off(&self, domain: &str) {
@@ -393,16 +614,33 @@ impl Guests for Machines {
             };
             if let Some(cluster) = state.disks.get_mut(&power.disk).and_then(|d| d.cluster.as_mut()) {
                 cluster.answers = false;
+                if let Some(listener) = self.0.listener.get() {
+                    listener.ended(cluster.address);
+                }
             }
             power.disk
         };
-        self.after(self.0.timing.node_monitor_grace, move |machines| {
+        self.after(self.timing().node_monitor_grace, move |machines| {
             machines.missed(&disk);
         });
     }
 
+    fn disk_deleted(&self, volume: &str) {
+        let mut state = self.lock();
+        if !state.on.values().any(|power| power.disk == volume) {
+            state.disks.remove(volume);
+        }
+    }
+
+    fn suspended(&self, domain: &str, suspended: bool) {
+        if let Some(power) = self.lock().on.get_mut(domain) {
+            power.suspended = suspended;
+        }
+    }
+
     fn agent_runs(&self, domain: &str) -> bool {
-        self.lock().on.get(domain).is_some_and(|power| power.agent)
+        let state = self.lock();
+        !state.mute.contains(domain) && state.on.get(domain).is_some_and(|power| power.agent)
     }
 
     fn ask(&self, domain: &str, command: &str) -> Result<String, String> {

@@ -28,7 +28,8 @@ impl Entry {
         ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    /// Reads a line of the log; none for one that is not whole yet.
+    pub fn parse(line: &str) -> Option<Self> {
         let event: Value = serde_json::from_str(line).ok()?;
         let text = |pointer: &str| {
             event

@@ -51,6 +51,15 @@ pub fn host(name: &str, range: &str) -> Value {
     })
 }
 
+/// A simulated host of a simulator that is not there.
+pub fn simulated_host(name: &str, range: &str) -> Value {
+    json!({
+        "kind": "HypervisorHost",
+        "metadata": {"name": name},
+        "spec": {"simulated": {"socket": "/nowhere/simulator.sock"}, "nodeAddressRange": range},
+    })
+}
+
 /// A release whose disk is at that place.
 pub fn release(version: &str, url: &str, sha256: &str) -> Value {
     json!({

@@ -131,6 +131,7 @@ impl TestSeed {
             kvm_record: options
                 .machines
                 .then(|| programs.target.join("test-state/.kvm.json")),
+            simulator: None,
             operator: Some(programs.operator.clone()),
             operator_log_filter: Some("info,seedbed_operator=debug".to_owned()),
         };

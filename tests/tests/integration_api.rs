@@ -11,6 +11,8 @@
 
 #[path = "api/accepted.rs"]
 mod accepted;
+#[path = "api/calibrated.rs"]
+mod calibrated;
 #[path = "api/mended.rs"]
 mod mended;
 #[path = "api/refused.rs"]
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     cases.extend(accepted::cases());
     cases.extend(shown::cases());
     cases.extend(mended::cases());
+    cases.extend(calibrated::cases());
     Suite {
         name: "api",
         options: SeedOptions { machines: false },

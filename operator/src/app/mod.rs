@@ -1,6 +1,7 @@
 //! The operator's process: from its flags to its end.
 
 mod args;
+mod lead;
 mod stop;
 
 use std::io::Write;
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use seedbed_hypervisor::Wrapped;
 
 pub use args::Args;
-use stop::Stop;
+pub use lead::lead;
+pub use stop::Stop;
 
 use crate::backoff::Backoff;
 use crate::child::{self, ChildKeeper};
@@ -26,14 +29,12 @@ use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::schema::{self, SchemaError};
 use crate::uploads::Uploads;
-use crate::{client, controllers, server, telemetry};
+use crate::{client, server, telemetry};
 
 /// How long one call to the API may take.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Between two attempts to reach the API at the start.
 const START_PAUSE: Duration = Duration::from_secs(2);
-/// How long reconciles that run may go on once the operator is asked to stop.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// How long tasks may take to end once the operator ends: blocking ones do not hear that they should.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(500);
 
@@ -89,31 +90,17 @@ async fn operate(args: Args) -> Result<(), String> {
             random.clone(),
             health.clone(),
         );
-        let Some(held) = Box::pin(stop.cuts(election.acquire())).await else {
-            return Ok(());
+        let made = || {
+            context(
+                client.clone(),
+                clock.clone(),
+                random,
+                metrics.clone(),
+                health.clone(),
+                &args,
+            )
         };
-        health.set_role(Role::Leader);
-        let context = Arc::new(context(
-            client.clone(),
-            clock.clone(),
-            random,
-            metrics.clone(),
-            health.clone(),
-            &args,
-        ));
-        let result = tokio::select! {
-            lost = election.keep(held) => return Err(format!("{lost}; all work was stopped at once")),
-            () = controllers::run(context, stop.asked()) => {
-                if stop.is_asked() { Ok(()) } else { Err("the controllers ended by themselves".to_owned()) }
-            }
-            () = drained(&stop, &*clock) => {
-                tracing::warn!("reconciles still ran {} s after the operator was asked to stop; they were cut off", DRAIN_LIMIT.as_secs());
-                Ok(())
-            }
-        };
-        health.set_role(Role::Stopping);
-        election.release().await;
-        result
+        Box::pin(lead(election, &stop, &health, made)).await
     };
     tokio::select! {
         result = work => result?,
@@ -165,12 +152,6 @@ async fn schemas(client: &Client, clock: &dyn Clock) -> Result<(), String> {
     }
 }
 
-async fn drained(stop: &Stop, clock: &dyn Clock) {
-    stop.asked().await;
-    tracing::info!("asked to stop: waiting for running reconciles");
-    clock.sleep(DRAIN_LIMIT).await;
-}
-
 fn context(
     client: Client,
     clock: Arc<dyn Clock>,
@@ -186,7 +167,10 @@ fn context(
     let tasks: Arc<dyn Tasks> = Arc::new(TokioTasks);
     let (counted, timed) = (metrics.clone(), clock.clone());
     let hosts = HostKeeper::new(tasks.clone(), move |host| {
-        Arc::new(Measured::new(open(host), counted.clone(), timed.clone()))
+        Arc::new(Wrapped::new(
+            open(host),
+            Measured::new(counted.clone(), timed.clone()),
+        ))
     });
     let uploads = Uploads::new(
         clock.clone(),

@@ -5,19 +5,25 @@ use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Tells whether the process was asked to stop, by SIGTERM or SIGINT.
+/// Tells whether the operator was asked to stop.
 #[derive(Debug, Clone)]
-pub(super) struct Stop {
+pub struct Stop {
     asked: watch::Receiver<bool>,
 }
 
 impl Stop {
-    /// Listens for the signals from now on.
+    /// Asked by sending true.
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (sender, asked) = watch::channel(false);
+        (sender, Self { asked })
+    }
+
+    /// Asked by SIGTERM or SIGINT, from now on.
     pub(super) fn on_signal() -> Result<Self, String> {
         let told = |error: std::io::Error| format!("signals: {error}");
         let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(told)?;
-        let (sender, asked) = watch::channel(false);
+        let (sender, stop) = Self::new();
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -27,7 +33,7 @@ impl Stop {
                 sender.send_replace(true);
             }
         });
-        Ok(Self { asked })
+        Ok(stop)
     }
 
     /// Whether it was asked.
@@ -36,7 +42,7 @@ impl Stop {
     }
 
     /// Returns once it is asked.
-    pub(super) fn asked(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+    pub fn asked(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
         let mut asked = self.asked.clone();
         async move {
             // The sender lives as long as the process does.

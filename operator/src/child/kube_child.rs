@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use seedbed_kubeadm::token::BootstrapToken;
+use seedbed_planner::Observed;
 use serde_json::json;
 use x509_parser::pem::Pem;
 
@@ -41,6 +42,20 @@ impl KubeChild {
 impl ChildApi for KubeChild {
     fn view(&self) -> ChildView {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).view()
+    }
+
+    fn has_looked(&self) -> bool {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .has_looked()
+    }
+
+    fn node(&self, name: &str) -> Observed<Option<Node>> {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .node(name)
     }
 
     async fn cluster_info_ready(&self) -> Result<bool, ChildError> {

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 use seedbed_kubeadm::token::BootstrapToken;
+use seedbed_planner::Observed;
 
 pub use access::{ChildAccess, ChildKey};
 pub use error::ChildError;
@@ -46,6 +48,12 @@ pub trait Children: Send + Sync + 'static {
 pub trait ChildApi: Send + Sync + 'static {
     /// What the watches saw last. Never waits.
     fn view(&self) -> ChildView;
+
+    /// Whether the first look is over, whatever came of it. Before that, nothing is known only because nobody had the time to look.
+    fn has_looked(&self) -> bool;
+
+    /// The node of that name, as in [`Self::view`].
+    fn node(&self, name: &str) -> Observed<Option<Node>>;
 
     /// Whether `kube-public/cluster-info` is there, which joining nodes read.
     async fn cluster_info_ready(&self) -> Result<bool, ChildError>;

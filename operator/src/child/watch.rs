@@ -21,8 +21,8 @@ use crate::triggers::Triggers;
 
 /// How long an outage may be before what was seen is not relied on any more.
 const GRACE: Duration = Duration::from_secs(30);
-/// Between two looks whether a child that answers still does.
-const PROBE_PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks whether a child that answers still does. A machine without power is noticed earlier by its connection.
+const PROBE_PERIOD: Duration = Duration::from_secs(30);
 /// Between two looks whether a child that does not answer does now: how late its first answer may be noticed.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// Before a watch that failed is begun anew.
@@ -31,6 +31,8 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Something that was seen, and for how long it could not be seen since.
 #[derive(Debug)]
 struct Part<T> {
+    /// Whether anything came of looking yet.
+    looked: bool,
     value: Observed<T>,
     trouble: Option<(Timestamp, String)>,
 }
@@ -38,6 +40,7 @@ struct Part<T> {
 impl<T> Default for Part<T> {
     fn default() -> Self {
         Self {
+            looked: false,
             value: Observed::Unknown("not listed yet".to_owned()),
             trouble: None,
         }
@@ -47,6 +50,7 @@ impl<T> Default for Part<T> {
 impl<T: PartialEq> Part<T> {
     /// It was seen; whether it is another value than before.
     fn see(&mut self, value: T) -> bool {
+        self.looked = true;
         self.trouble = None;
         let changed = self.value.known() != Some(&value);
         self.value = Observed::Known(value);
@@ -55,6 +59,7 @@ impl<T: PartialEq> Part<T> {
 
     /// It could not be seen. The first reason of an outage is kept, so that it does not look new at each attempt.
     fn miss(&mut self, now: Timestamp, why: String) {
+        self.looked = true;
         self.trouble.get_or_insert((now, why));
     }
 
@@ -110,6 +115,19 @@ impl Seen {
         }
     }
 
+    /// Whether the child answered and everything was listed, or one of both failed.
+    pub(super) fn has_looked(&self) -> bool {
+        let all_listed = self.nodes.looked && self.coredns.looked && self.network_policies.looked;
+        self.api_version.looked && (self.api_version.value.known().is_none() || all_listed)
+    }
+
+    pub(super) fn node(&self, name: &str) -> Observed<Option<Node>> {
+        match &self.nodes.value {
+            Observed::Known(nodes) => Observed::Known(nodes.get(name).cloned()),
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        }
+    }
+
     fn settle(&mut self, now: Timestamp) -> bool {
         // Each one has to be asked: `||` would stop at the first that changed.
         let mut changed = [
@@ -138,8 +156,8 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Looks until it answers, then watches until it was out of reach for a while, and so on for ever. A machine that lost its
-    /// power does not close its connections: only the looks find out about it.
+    /// Looks until it answers, then watches until it was out of reach for a while, and so on for ever. A server that is there and
+    /// stands still keeps its connections: only the looks find out about it.
     pub(super) async fn run(self) {
         loop {
             self.until_reached().await;
@@ -373,7 +391,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{Asked, TestClock, client, refusal};
+    use crate::testing::{Asked, client, refusal, virtual_clock};
 
     fn node(ready: &str, heartbeat: &str) -> Value {
         json!({
@@ -462,7 +480,7 @@ mod tests {
             key,
             client,
             seen: seen.clone(),
-            clock: TestClock::shared(),
+            clock: virtual_clock(),
             triggers: triggers.clone(),
         };
         tokio::spawn(watching.run());

@@ -7,6 +7,8 @@ mod clock;
 mod random;
 mod settings;
 mod tasks;
+#[cfg(any(test, feature = "simulated"))]
+mod virtual_clock;
 
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ pub use clock::{Clock, SystemClock};
 pub use random::{Randomness, SystemRandomness, jittered};
 pub use settings::Settings;
 pub use tasks::{Tasks, TokioTasks};
+#[cfg(any(test, feature = "simulated"))]
+pub use virtual_clock::VirtualClock;
 
 use crate::{
     backoff::Backoff, child::Children, events::EventRecorder, health::Health, hosts::Hosts, metrics::Metrics,

@@ -11,7 +11,8 @@ use seedbed_kubeadm::pki::{CertificateAuthority, IssuedCertificate, Lifetime};
 use seedbed_planner::names;
 
 use super::allocations::Stored;
-use super::{owned, pki};
+use super::owned;
+use super::world::World;
 use crate::child::{ChildAccess, ChildApi, ChildKey};
 use crate::context::Context;
 use crate::errors::Error;
@@ -69,11 +70,11 @@ pub fn api_server(cluster: &str, stored: Option<&Stored>) -> Option<Ipv4Addr> {
 
 /// The child's API; none before its address and its CA are there.
 pub async fn child(
-    context: &Context,
-    accesses: &Accesses,
+    world: &World,
     cluster: &DevCluster,
     stored: Option<&Stored>,
 ) -> Result<Option<Arc<dyn ChildApi>>, Error> {
+    let (context, accesses) = (&world.context, &world.accesses);
     let (name, uid) = (owned::name(cluster), owned::uid(cluster));
     let Some(address) = api_server(&name, stored) else {
         return Ok(None);
@@ -82,10 +83,9 @@ pub async fn child(
     let access = if let Some(access) = accesses.get(&uid, &endpoint) {
         access
     } else {
-        let keys = pki::load(&context.client, &owned::namespace(cluster), &name)
-            .await
-            .map_err(|e| Error::step("keys", e))?;
-        let Some(keys) = keys else { return Ok(None) };
+        let Some(keys) = world.keys(cluster).await? else {
+            return Ok(None);
+        };
         let admin = admin(&keys.ca, context)?;
         let access = ChildAccess {
             endpoint,

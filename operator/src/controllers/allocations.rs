@@ -53,6 +53,17 @@ pub struct Stored {
     pub allocations: Allocations,
 }
 
+impl Stored {
+    fn new(mut object: ConfigMap, allocations: &Allocations) -> Self {
+        object.metadata.managed_fields = None;
+        object.data = None;
+        Self {
+            object,
+            allocations: allocations.clone(),
+        }
+    }
+}
+
 /// The cluster's allocations; none where nothing was written down yet, or what is there is another cluster's of the same name.
 pub async fn load(client: &Client, cluster: &DevCluster) -> Result<Option<Stored>, AllocationsError> {
     let name = allocation::config_map(&owned::name(cluster));
@@ -72,7 +83,7 @@ pub async fn load(client: &Client, cluster: &DevCluster) -> Result<Option<Stored
         return Err(AllocationsError::Broken { name, message });
     }
     let allocations = parse(&object)?;
-    Ok(Some(Stored { object, allocations }))
+    Ok(Some(Stored::new(object, &allocations)))
 }
 
 /// Writes the first allocations of a cluster.
@@ -80,7 +91,7 @@ pub async fn create(
     client: &Client,
     cluster: &DevCluster,
     allocations: &Allocations,
-) -> Result<(), AllocationsError> {
+) -> Result<Stored, AllocationsError> {
     let name = allocation::config_map(&owned::name(cluster));
     let mut labels = owned::labels(&owned::name(cluster));
     labels.insert(HOST_LABEL.to_owned(), cluster.spec.host_ref.name.clone());
@@ -95,11 +106,11 @@ pub async fn create(
         data: Some(data(&name, allocations)?),
         ..ConfigMap::default()
     };
-    api(client, cluster)
+    let object = api(client, cluster)
         .create(&PostParams::default(), &object)
         .await
         .map_err(|source| AllocationsError::Api { name, source })?;
-    Ok(())
+    Ok(Stored::new(object, allocations))
 }
 
 /// Writes changed allocations over those that were read; a conflict where somebody else wrote meanwhile.
@@ -108,15 +119,15 @@ pub async fn replace(
     cluster: &DevCluster,
     stored: &Stored,
     allocations: &Allocations,
-) -> Result<(), AllocationsError> {
+) -> Result<Stored, AllocationsError> {
     let name = stored.object.name_any();
     let mut object = stored.object.clone();
     object.data = Some(data(&name, allocations)?);
-    api(client, cluster)
+    let object = api(client, cluster)
         .replace(&name, &PostParams::default(), &object)
         .await
         .map_err(|source| AllocationsError::Api { name, source })?;
-    Ok(())
+    Ok(Stored::new(object, allocations))
 }
 
 /// Deletes the cluster's allocations. Gone already is no error.
@@ -138,8 +149,11 @@ pub fn reservation(name: &str, machine: &MachineAllocation) -> Reservation {
     }
 }
 
-/// The node ranges of all clusters on that host.
-pub async fn ranges_on_host(client: &Client, host: &str) -> Result<Vec<Ipv4Net>, AllocationsError> {
+/// The node ranges of all clusters on that host, each with the UID of its cluster.
+pub async fn ranges_on_host(
+    client: &Client,
+    host: &str,
+) -> Result<Vec<(Option<String>, Ipv4Net)>, AllocationsError> {
     let selector = ListParams::default().labels(&format!("{HOST_LABEL}={host}"));
     let all = Api::<ConfigMap>::all(client.clone())
         .list(&selector)
@@ -149,7 +163,10 @@ pub async fn ranges_on_host(client: &Client, host: &str) -> Result<Vec<Ipv4Net>,
             source,
         })?;
     all.iter()
-        .map(|object| parse(object).map(|a| a.node_cidr))
+        .map(|object| {
+            let uid = owned::owner_uid(object, "DevCluster").map(str::to_owned);
+            parse(object).map(|a| (uid, a.node_cidr))
+        })
         .collect()
 }
 

@@ -18,7 +18,7 @@ pub fn is_set(object: &impl ResourceExt) -> bool {
 }
 
 /// Sets it, if the object is still the version that was read: a finalizer must not be added to an object that goes.
-pub async fn add<K>(client: &Client, object: &K) -> Result<(), Error>
+pub async fn add<K>(client: &Client, object: &K) -> Result<K, Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
@@ -40,11 +40,11 @@ where
         .collect();
     match write(client, object, &finalizers).await {
         Err(Error::Api { source, .. }) if status_code(&source) == Some(404) => Ok(()),
-        other => other,
+        other => other.map(drop),
     }
 }
 
-async fn write<K>(client: &Client, object: &K, finalizers: &[String]) -> Result<(), Error>
+async fn write<K>(client: &Client, object: &K, finalizers: &[String]) -> Result<K, Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
@@ -52,6 +52,5 @@ where
     let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
         .await
-        .map(drop)
         .map_err(|e| Error::api(format!("{}: write finalizers", describe(object)), e))
 }

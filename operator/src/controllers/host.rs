@@ -39,6 +39,7 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
         .map_err(|e| Error::api(describe(cached), e))?;
     let Some(host) = found.filter(|h| h.metadata.deletion_timestamp.is_none()) else {
         context.hosts.forget(&cached.name_any());
+        world.inventories.forget(&cached.name_any());
         context.uploads.forget(&cached.name_any());
         context.metrics.host_gone(&cached.name_any());
         return Ok(Action::await_change());
@@ -46,9 +47,15 @@ pub async fn reconcile(cached: &HypervisorHost, world: &World) -> Result<Action,
     let now = context.clock.now();
     let hypervisor = context.hosts.hypervisor(&host);
     let looked = look(hypervisor.as_ref()).await;
-    let owners = owners(world).await?;
+    let owners = match &looked {
+        Ok((_, inventory)) => owners(inventory, world).await?,
+        Err(_) => BTreeSet::new(),
+    };
     let status = status(&host, &looked, &owners, world, now);
     if let Ok((facts, inventory)) = &looked {
+        for owner in world.inventories.differences(&host.name_any(), inventory) {
+            world.changed_on_host.send(owner);
+        }
         let figures = HostFigures {
             memory_bytes: facts.memory_bytes,
             memory_free_bytes: free(&host, facts, world),
@@ -69,9 +76,19 @@ async fn look(hypervisor: &dyn Hypervisor) -> Result<(HostFacts, Inventory), Fau
     Ok((hypervisor.host().await?, hypervisor.inventory().await?))
 }
 
-/// UIDs of everything that owns something on a host, as the API server has them now: what a lagging cache does not know yet
-/// would be taken for an orphan.
-async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
+/// UIDs of everything that owns something on this host. What the caches do not know is looked for in the API server: a cache that
+/// lags would make an orphan of what was made just now. What it still knows although it is gone is an orphan at the next look.
+async fn owners(inventory: &Inventory, world: &World) -> Result<BTreeSet<String>, Error> {
+    let known = known_owners(inventory, world);
+    let domains = inventory.domains.iter().filter_map(|d| d.owner.as_ref());
+    let networks = inventory.networks.iter().filter_map(|n| n.owner.as_ref());
+    let all_known = domains
+        .filter_map(|owner| owner.machine_uid.as_ref())
+        .chain(networks.map(|owner| &owner.cluster_uid))
+        .all(|uid| known.contains(uid));
+    if all_known {
+        return Ok(known);
+    }
     let client = &world.context.client;
     let params = kube::api::ListParams::default();
     let clusters = Api::<DevCluster>::all(client.clone())
@@ -87,6 +104,19 @@ async fn owners(world: &World) -> Result<BTreeSet<String>, Error> {
         .map(owned::uid)
         .chain(machines.iter().map(owned::uid));
     Ok(uids.collect())
+}
+
+/// Those of the owners that the caches know.
+fn known_owners(inventory: &Inventory, world: &World) -> BTreeSet<String> {
+    let machines = inventory.domains.iter().filter_map(|domain| {
+        let owner = domain.owner.as_ref()?;
+        world.machine_uid(&owner.namespace, owner.machine.as_deref()?)
+    });
+    let clusters = inventory.networks.iter().filter_map(|network| {
+        let owner = network.owner.as_ref()?;
+        world.cluster_uid(&owner.namespace, &owner.cluster)
+    });
+    machines.chain(clusters).collect()
 }
 
 fn status(
@@ -108,13 +138,14 @@ fn status(
                 "the host answers",
             ),
         ),
-        Err(fault) => unreachable(&host.spec.libvirt.uri, fault),
+        Err(fault) => unreachable(host, fault),
     };
     let mut findings = summary.findings();
     findings.push(reachable);
     let base = HypervisorHostStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, findings, generation, now),
+        type_: Some(host.spec.type_name().to_owned()),
         ..old.clone()
     };
     let Ok((facts, inventory)) = looked else {
@@ -132,11 +163,14 @@ fn status(
     }
 }
 
-fn unreachable(uri: &str, fault: &Fault) -> (Summary, Finding) {
-    let message = if fault.host_unreachable() {
-        format!("{fault}; see to it that libvirt runs at {uri}, or correct spec.libvirt.uri")
-    } else {
-        fault.to_string()
+fn unreachable(host: &HypervisorHost, fault: &Fault) -> (Summary, Finding) {
+    let message = match &host.spec.libvirt {
+        Some(libvirt) if fault.host_unreachable() => {
+            let uri = &libvirt.uri;
+            format!("{fault}; see to it that libvirt runs at {uri}, or correct spec.libvirt.uri")
+        }
+        // What a simulated host's words say already.
+        _ => fault.to_string(),
     };
     let (reason, status) = match fault {
         Fault::NotFound { .. } | Fault::Refused { .. } | Fault::Unsupported { .. } => {
@@ -164,9 +198,7 @@ fn unreachable(uri: &str, fault: &Fault) -> (Summary, Finding) {
 /// that changes all the time.
 fn free(host: &HypervisorHost, facts: &HostFacts, world: &World) -> u64 {
     let promised: u64 = world
-        .all_machines()
-        .iter()
-        .filter(|m| m.spec.host_ref.name == host.name_any())
+        .machines_on_host(&host.name_any())
         .filter_map(|m| quantity::bytes(&m.spec.machine.memory))
         .sum();
     let reserved = quantity::bytes(&host.spec.reserved_memory).unwrap_or(0);

@@ -4,10 +4,14 @@ pub mod access;
 mod allocations;
 mod bytes;
 mod cluster;
+mod current;
 mod failure;
 mod feed;
 mod finalizer;
 mod host;
+mod index;
+mod inventories;
+mod kept;
 mod machine;
 mod nodes;
 mod owned;
@@ -30,6 +34,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use seedbed_crds::reasons::condition;
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -37,29 +42,43 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::errors::Error;
 use crate::reconcile;
+use crate::triggers::Triggers;
 use feed::Feed;
+use index::Index;
 use world::{Guarded, World};
 
 /// Runs all controllers until `stop` is ready and what was begun is finished.
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 'static) {
     let client = &context.client;
-    let (clusters, watch_clusters) = Feed::<DevCluster>::new(client);
-    let (pools, watch_pools) = Feed::<NodePool>::new(client);
-    let (machines, watch_machines) = Feed::<DevMachine>::new(client);
-    let (hosts, watch_hosts) = Feed::<HypervisorHost>::new(client);
-    let (releases, watch_releases) = Feed::<KubernetesRelease>::new(client);
+    let (clusters, watch_clusters) = Feed::<DevCluster>::new(client, |c| vec![index::of_host(&c.spec.host_ref.name)]);
+    let (pools, watch_pools) = Feed::<NodePool>::new(client, |p| {
+        vec![index::of_cluster(&owned::namespace(p), &p.spec.cluster_ref.name)]
+    });
+    let (machines, watch_machines) = Feed::<DevMachine>::new(client, machine_refers_to);
+    let (hosts, watch_hosts) = Feed::<HypervisorHost>::new(client, |_| Vec::new());
+    let (releases, watch_releases) = Feed::<KubernetesRelease>::new(client, |_| Vec::new());
     let (all_synced, synced) = watch::channel(false);
     let world = Arc::new(World {
         context: context.clone(),
         synced,
         accesses: access::Accesses::default(),
-        allotting: tokio::sync::Mutex::default(),
         policies: said::Said::default(),
+        allocations: kept::Kept::default(),
+        keys: kept::Kept::default(),
+        kubeconfigs: kept::Kept::default(),
+        ranges: cluster::Ranges::default(),
+        versions: kept::Kept::default(),
+        written: kept::Kept::lasting(transitions::PAUSE),
+        inventories: inventories::Inventories::default(),
+        changed_on_host: Triggers::default(),
         clusters: clusters.store(),
         pools: pools.store(),
         machines: machines.store(),
         hosts: hosts.store(),
         releases: releases.store(),
+        cluster_index: clusters.index(),
+        pool_index: pools.index(),
+        machine_index: machines.index(),
     });
     let feeds = Feeds {
         clusters,
@@ -133,6 +152,21 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     futures::future::select(controllers, never).await;
 }
 
+fn machine_refers_to(machine: &DevMachine) -> Vec<String> {
+    let namespace = owned::namespace(machine);
+    let spec = &machine.spec;
+    let mut keys = vec![
+        index::of_cluster(&namespace, &spec.cluster_ref.name),
+        index::of_host(&spec.host_ref.name),
+    ];
+    keys.extend(
+        spec.pool_ref
+            .as_ref()
+            .map(|pool| index::of_pool(&namespace, &pool.name)),
+    );
+    keys
+}
+
 /// The watches of all kinds.
 struct Feeds {
     clusters: Feed<DevCluster>,
@@ -154,7 +188,7 @@ where
 fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<DevCluster>> {
     let (on_host, on_release) = (world.clone(), world.clone());
     controller(&feeds.clusters)
-        .reconcile_on(feeds.machines.concerns(|machine| {
+        .reconcile_on(feeds.machines.concerns_when(of_machine, |machine| {
             let name = machine.0.as_ref().ok()?.spec.cluster_ref.name.clone();
             Some(ObjectRef::new(&name).within(&machine.namespace()?))
         }))
@@ -165,7 +199,7 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
         .reconcile_on(
             feeds
                 .hosts
-                .concerns(move |host| clusters_on(&on_host, &host.name_any())),
+                .concerns_when(of_host, move |host| clusters_on(&on_host, &host.name_any())),
         )
         .reconcile_on(
             feeds
@@ -179,13 +213,54 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
                 .triggers()
                 .map(|key| ObjectRef::new(&key.name).within(&key.namespace)),
         )
+        .reconcile_on(
+            world
+                .changed_on_host
+                .stream()
+                .map(|owner| ObjectRef::new(&owner.cluster).within(&owner.namespace)),
+        )
+}
+
+/// What of a cluster matters to its machines and pools.
+fn of_cluster(cluster: &DevCluster) -> impl PartialEq + Send + use<> {
+    let status = cluster.status.as_ref();
+    (
+        (cluster.uid(), cluster.metadata.generation),
+        cluster.metadata.deletion_timestamp.clone(),
+        status.is_some_and(|s| s.initialized),
+        status.and_then(|s| s.timing_profile),
+    )
+}
+
+/// What of a machine matters to its cluster and its pool.
+fn of_machine(machine: &DevMachine) -> impl PartialEq + Send + use<> {
+    let status = machine.status.as_ref();
+    let ready = status
+        .iter()
+        .flat_map(|s| &s.conditions)
+        .find(|c| c.type_ == condition::READY);
+    (
+        machine.uid(),
+        machine.metadata.deletion_timestamp.clone(),
+        status.and_then(|s| s.bootstrap.as_ref()).map(|b| b.phase),
+        ready.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone())),
+    )
+}
+
+/// What of a host matters to its clusters and to releases. How much of it is free changes all the time.
+fn of_host(host: &HypervisorHost) -> impl PartialEq + Send + use<> {
+    let conditions = host.status.iter().flat_map(|s| &s.conditions);
+    let ready = conditions
+        .filter(|c| c.type_ == condition::READY)
+        .map(|c| c.status.clone());
+    (host.uid(), host.metadata.generation, ready.collect::<Vec<_>>())
 }
 
 /// A release is looked at again when hosts come or go, and when a transfer is finished.
 fn releases_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<KubernetesRelease>> {
     let on_host = world.clone();
     controller(&feeds.releases)
-        .reconcile_on(feeds.hosts.concerns(move |_| {
+        .reconcile_on(feeds.hosts.concerns_when(of_host, move |_| {
             on_host
                 .releases
                 .state()
@@ -197,7 +272,7 @@ fn releases_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
 }
 
 fn clusters_on(world: &World, host: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {
-    world.clusters_on_host(host).iter().map(reference).collect()
+    references(&world.cluster_index, &index::of_host(host))
 }
 
 fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {
@@ -213,11 +288,11 @@ fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<De
 fn pools_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<NodePool>> {
     let on_cluster = world.clone();
     controller(&feeds.pools)
-        .reconcile_on(feeds.machines.concerns(|machine| {
+        .reconcile_on(feeds.machines.concerns_when(of_machine, |machine| {
             let pool = machine.0.as_ref().ok()?.spec.pool_ref.as_ref()?.name.clone();
             Some(ObjectRef::new(&pool).within(&machine.namespace()?))
         }))
-        .reconcile_on(feeds.clusters.concerns(move |cluster| {
+        .reconcile_on(feeds.clusters.concerns_when(of_cluster, move |cluster| {
             let pools = cluster
                 .0
                 .as_ref()
@@ -232,7 +307,7 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
     let (on_cluster, on_pool, on_child, on_host) =
         (world.clone(), world.clone(), world.clone(), world.clone());
     controller(&feeds.machines)
-        .reconcile_on(feeds.clusters.concerns(move |cluster| {
+        .reconcile_on(feeds.clusters.concerns_when(of_cluster, move |cluster| {
             let machines = cluster
                 .0
                 .as_ref()
@@ -241,41 +316,35 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
             machines.iter().map(reference).collect::<Vec<_>>()
         }))
         .reconcile_on(feeds.pools.concerns(move |pool| {
-            let (namespace, name) = (pool.namespace(), pool.name_any());
-            machines_where(&on_pool, |m| {
-                m.namespace() == namespace && m.spec.pool_ref.as_ref().is_some_and(|p| p.name == name)
-            })
+            let key = index::of_pool(&owned::namespace(pool), &pool.name_any());
+            references(&on_pool.machine_index, &key)
         }))
-        .reconcile_on(world.context.children.triggers().flat_map(move |key| {
-            let machines = machines_where(&on_child, |m| {
-                m.namespace().as_deref() == Some(&key.namespace) && m.spec.cluster_ref.name == key.name
-            });
-            futures::stream::iter(machines)
+        .reconcile_on(world.context.children.triggers().flat_map(move |child| {
+            let key = index::of_cluster(&child.namespace, &child.name);
+            futures::stream::iter(references(&on_child.machine_index, &key))
+        }))
+        .reconcile_on(world.changed_on_host.stream().filter_map(|owner| async move {
+            let machine = owner.machine.as_ref()?;
+            Some(ObjectRef::new(machine).within(&owner.namespace))
         }))
         .reconcile_on(world.context.hosts.triggers().flat_map(move |trigger| {
-            let machines = machines_where(&on_host, |m| {
-                m.spec.host_ref.name == trigger.host
-                    && trigger.domain.as_ref().is_none_or(|domain| {
-                        *domain
-                            == seedbed_planner::names::domain(
-                                &m.namespace().unwrap_or_default(),
-                                &m.name_any(),
-                            )
-                    })
-            });
-            futures::stream::iter(machines)
+            let concerned = match &trigger.domain {
+                Some(domain) => seedbed_planner::names::machine_of_domain(domain)
+                    .filter(|(namespace, name)| on_host.is_on_host(namespace, name, &trigger.host))
+                    .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
+                    .into_iter()
+                    .collect(),
+                None => references(&on_host.machine_index, &index::of_host(&trigger.host)),
+            };
+            futures::stream::iter(concerned)
         }))
 }
 
-fn machines_where(
-    world: &World,
-    wanted: impl Fn(&DevMachine) -> bool,
-) -> Vec<ObjectRef<Guarded<DevMachine>>> {
-    world
-        .all_machines()
+fn references<K: Resource<DynamicType = ()>>(index: &Index, key: &str) -> Vec<ObjectRef<Guarded<K>>> {
+    index
+        .places(key)
         .iter()
-        .filter(|m| wanted(m))
-        .map(reference)
+        .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
         .collect()
 }
 

@@ -79,8 +79,12 @@ pub async fn load(client: &Client, namespace: &str, cluster: &str) -> Result<Opt
 }
 
 /// Makes the keys and writes each into its Secret. One that is there already is kept: another start of the operator made it, and
-/// a machine may have it.
-pub async fn create(client: &Client, cluster: &DevCluster, now: i64) -> Result<(), KeysError> {
+/// a machine may have it. The keys, where all of them are those that were made now.
+pub async fn create(
+    client: &Client,
+    cluster: &DevCluster,
+    now: i64,
+) -> Result<Option<ClusterPki>, KeysError> {
     let pki = ClusterPki::generate(now)?;
     let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
     let pairs = [
@@ -89,25 +93,26 @@ pub async fn create(client: &Client, cluster: &DevCluster, now: i64) -> Result<(
         (&pki.front_proxy_ca.cert_pem, &pki.front_proxy_ca.key_pem),
         (&pki.service_account.public, &pki.service_account.private),
     ];
+    let mut all_new = true;
     for (suffix, (certificate, key)) in SUFFIXES.iter().zip(pairs) {
         let data = [(CERTIFICATE, certificate), (KEY, key)]
             .into_iter()
             .map(|(k, v)| (k.to_owned(), ByteString(v.clone().into_bytes())))
             .collect();
         let secret = secret(cluster, format!("{name}-{suffix}"), data);
-        create_secret(client, &namespace, &secret).await?;
+        all_new &= create_secret(client, &namespace, &secret).await?;
     }
-    Ok(())
+    Ok(all_new.then_some(pki))
 }
 
-/// Creates the Secret unless one of its name is there.
-async fn create_secret(client: &Client, namespace: &str, secret: &Secret) -> Result<(), KeysError> {
+/// Creates the Secret unless one of its name is there; whether it was created.
+async fn create_secret(client: &Client, namespace: &str, secret: &Secret) -> Result<bool, KeysError> {
     match Api::<Secret>::namespaced(client.clone(), namespace)
         .create(&PostParams::default(), secret)
         .await
     {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(source) => Err(KeysError::Api {
             name: secret.metadata.name.clone().unwrap_or_default(),
             source,

@@ -21,7 +21,7 @@ use crate::render::ClusterPlan;
 use crate::status::{describe, write_status};
 
 /// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_mins(2);
+const LATER: Duration = Duration::from_mins(5);
 
 /// One pass over a pool.
 pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error> {
@@ -61,10 +61,12 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         problem,
         context.clock.now(),
     );
-    if let Some(written) = transitions::save(context, &api, &pool, status).await? {
-        context.metrics.pool(&written);
+    let saved = transitions::save_paced(world, &api, &pool, status).await?;
+    if let Some(written) = &saved.written {
+        context.metrics.pool(written);
     }
-    Ok(Action::requeue(jittered(&*context.random, LATER)))
+    let next = jittered(&*context.random, LATER);
+    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
 }
 
 /// The pool's machines, as the API server has them now: what is made or removed depends on their number, and a cache that lags
@@ -298,7 +300,11 @@ fn status(
         ready_replicas: ready,
         up_to_date_replicas: current,
         selector: Some(selector(pool)),
-        version: cluster.map(|c| c.spec.version.clone()).or(old.version),
+        // One that goes keeps what it had; one without a cluster has none.
+        version: match cluster {
+            Some(cluster) => Some(cluster.spec.version.clone()),
+            None => old.version.filter(|_| pool.metadata.deletion_timestamp.is_some()),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which timing profile a cluster has.
 
-use seedbed_crds::{DevCluster, DomainType, HypervisorHost, TimingProfile};
+use seedbed_crds::{DevCluster, HypervisorHost, TimingProfile};
 
 /// The profile that the cluster was made with; for one that is still to be made the host's own choice, and without one `Relaxed`
 /// where guests are emulated.
@@ -12,8 +12,9 @@ pub fn of(cluster: &DevCluster, host: &HypervisorHost) -> TimingProfile {
         .and_then(|s| s.timing_profile);
     made_with
         .or(host.spec.timing_profile)
-        .unwrap_or(match host.spec.libvirt.domain_type {
-            DomainType::Kvm => TimingProfile::Standard,
-            DomainType::Qemu => TimingProfile::Relaxed,
+        .unwrap_or(if host.spec.is_emulated() {
+            TimingProfile::Relaxed
+        } else {
+            TimingProfile::Standard
         })
 }

@@ -1,6 +1,7 @@
-//! Tells what changed as events: one for each condition whose status or reason is another than before.
+//! Writes statuses, and tells as events what changed in their conditions.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use kube::core::object::HasStatus;
 use kube::{Api, Resource};
@@ -9,6 +10,8 @@ use seedbed_crds::{Condition, DevCluster, DevMachine, HypervisorHost, Kubernetes
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::current::{lost, wrote};
+use super::world::World;
 use crate::context::Context;
 use crate::errors::Error;
 use crate::events::EventType;
@@ -41,6 +44,96 @@ conditioned!(
     KubernetesRelease
 );
 
+/// How long after a write of an object's status the next one waits, where nobody relies on it.
+pub const PAUSE: Duration = Duration::from_secs(2);
+
+/// An object whose status changes many times on its way.
+pub trait Paced: Conditioned + HasStatus {
+    /// Whether the new status holds something that what follows relies on, which is written at once.
+    fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool;
+}
+
+impl Paced for DevCluster {
+    fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
+        old.initialized != new.initialized || of_ready(&old.conditions) != of_ready(&new.conditions)
+    }
+}
+
+impl Paced for NodePool {
+    fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
+        of_ready(&old.conditions) != of_ready(&new.conditions)
+    }
+}
+
+impl Paced for DevMachine {
+    fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
+        old.bootstrap != new.bootstrap
+            || old.drain_started_at != new.drain_started_at
+            || of_ready(&old.conditions) != of_ready(&new.conditions)
+    }
+}
+
+/// What `Ready` says, and of which generation; and whether a person is asked for.
+fn of_ready(conditions: &[Condition]) -> Vec<(&str, &str, Option<i64>)> {
+    conditions
+        .iter()
+        .filter(|c| [condition::READY, condition::STALLED].contains(&c.type_.as_str()))
+        .map(|c| (c.type_.as_str(), c.status.as_str(), c.observed_generation))
+        .collect()
+}
+
+/// What came of a status.
+#[derive(Debug)]
+pub struct Saved<K> {
+    /// The object as it was stored, if it was written.
+    pub written: Option<K>,
+    /// After which time another pass writes what was left for now.
+    pub later: Option<Duration>,
+}
+
+/// Writes the status where it changed, as [`save`] does; but no sooner than [`PAUSE`] after the last time, unless something relies
+/// on it: how far something is changes several times a second where machines are fast, and nobody can read that.
+pub async fn save_paced<K>(
+    world: &World,
+    api: &Api<K>,
+    object: &K,
+    status: K::Status,
+) -> Result<Saved<K>, Error>
+where
+    K: Paced + Resource<DynamicType = ()> + HasStatus + Clone + Debug + Serialize + DeserializeOwned,
+    K::Status: PartialEq,
+{
+    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), world.context.clock.elapsed());
+    let changed = object.status() != Some(&status);
+    if changed
+        && let Some(old) = object.status()
+        && let Some(last) = world.written.get(&uid, now)
+        && !K::is_pressing(old, &status)
+    {
+        return Ok(Saved {
+            written: None,
+            later: Some(PAUSE.saturating_sub(now.saturating_sub(last))),
+        });
+    }
+    let written = match save(&world.context, api, object, status).await {
+        Ok(written) => written,
+        Err(error) => {
+            if error.is_conflict() {
+                lost(world, object);
+            }
+            return Err(error);
+        }
+    };
+    if let Some(written) = &written {
+        wrote(world, written);
+        world.written.put(&uid, now, now);
+    }
+    Ok(Saved {
+        written,
+        later: None,
+    })
+}
+
 /// Writes the status where it changed and publishes what changed in its conditions; the object as it was stored, if it was.
 pub async fn save<K>(
     context: &Context,
@@ -54,38 +147,45 @@ where
 {
     let written = write_status(api, object, status).await?;
     if let Some(written) = &written {
-        publish(context, written, object.conditions(), written.conditions()).await;
+        for news in news(object.conditions(), written.conditions()) {
+            let note = if news.message.is_empty() {
+                format!("{} is {}", news.type_, news.status)
+            } else {
+                format!("{} is {}: {}", news.type_, news.status, news.message)
+            };
+            // A failed event fails nothing.
+            context
+                .events
+                .publish(written, event_type(news), &news.reason, &news.type_, &note)
+                .await;
+        }
     }
     Ok(written)
 }
 
-/// Publishes an event for each condition that changed. A failed event fails nothing.
-async fn publish<K>(context: &Context, object: &K, old: &[Condition], new: &[Condition])
-where
-    K: Resource<DynamicType = ()> + Debug,
-{
-    for found in new.iter().filter(|c| !DERIVED.contains(&c.type_.as_str())) {
-        let before = old.iter().find(|c| c.type_ == found.type_);
-        let changed = before.is_none_or(|b| b.status != found.status || b.reason != found.reason);
-        // What is not so yet when an object is first seen is no news, nor is what `Ready` says with the same reason.
-        let news = before.is_some() || found.status == "True";
-        let said = found.type_ != condition::READY
-            && new
-                .iter()
-                .any(|c| c.type_ == condition::READY && c.reason == found.reason && c.status == found.status);
-        if !changed || !news || said {
-            continue;
-        }
-        let note = if found.message.is_empty() {
-            format!("{} is {}", found.type_, found.status)
-        } else {
-            format!("{} is {}: {}", found.type_, found.status, found.message)
-        };
-        context
-            .events
-            .publish(object, event_type(found), &found.reason, &found.type_, &note)
-            .await;
+/// What of the conditions is told as events: that one has another status than before, and every reason that asks for attention. What
+/// holds when an object is first seen is no news; and where all is well, that is said once.
+fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+    let before = |c: &Condition| old.iter().find(|b| b.type_ == c.type_);
+    let ready = new.iter().find(|c| c.type_ == condition::READY);
+    let all_is_well = ready.filter(|r| r.status == "True" && before(r).is_some_and(|b| b.status != "True"));
+    if let Some(ready) = all_is_well {
+        return vec![ready];
     }
+    let is_news = |c: &&Condition| {
+        if DERIVED.contains(&c.type_.as_str()) {
+            return false;
+        }
+        let before = before(c);
+        let alarms = event_type(c) == EventType::Warning
+            && before.is_none_or(|b| b.status != c.status || b.reason != c.reason);
+        let changed = before.is_some_and(|b| b.status != c.status);
+        // What `Ready` says with the same reason is not said twice.
+        let said = c.type_ != condition::READY
+            && ready.is_some_and(|r| r.reason == c.reason && r.status == c.status);
+        (alarms || changed) && !said
+    };
+    new.iter().filter(is_news).collect()
 }
 
 /// Publishes that a step failed.
@@ -133,5 +233,62 @@ fn event_type(condition: &Condition) -> EventType {
         EventType::Warning
     } else {
         EventType::Normal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use seedbed_crds::reasons::Reason;
+
+    use super::*;
+
+    fn of(type_: &str, status: &str, reason: Reason) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: String::new(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn told(old: &[Condition], new: &[Condition]) -> Vec<String> {
+        news(old, new).into_iter().map(|c| c.type_.clone()).collect()
+    }
+
+    #[test]
+    fn a_status_that_changed_is_news_and_a_reason_only_where_it_alarms() {
+        let booting = [
+            of("Ready", "False", Reason::WaitingForGuest),
+            of("InfrastructureReady", "False", Reason::Provisioning),
+        ];
+        let running = [
+            of("Ready", "False", Reason::Bootstrapping),
+            of("InfrastructureReady", "True", Reason::Running),
+        ];
+        assert_eq!(told(&booting, &running), ["InfrastructureReady"]);
+        assert!(told(&[], &running).is_empty(), "what is so at the first sight is no news");
+        let lost = [of("Ready", "Unknown", Reason::HostUnreachable), running[1].clone()];
+        assert_eq!(told(&running, &lost), ["Ready"]);
+        assert!(told(&lost, &lost).is_empty());
+        let refused = [of("Ready", "Unknown", Reason::HostRefused), running[1].clone()];
+        assert_eq!(told(&lost, &refused), ["Ready"], "another reason that alarms");
+        assert_eq!(told(&[], &refused), ["Ready"], "also at the first sight");
+    }
+
+    #[test]
+    fn that_all_is_well_is_said_once() {
+        let before = [
+            of("Ready", "False", Reason::NodeNotReady),
+            of("NodeReady", "False", Reason::NodeNotReady),
+        ];
+        let after = [
+            of("Ready", "True", Reason::AsAsked),
+            of("NodeReady", "True", Reason::AsAsked),
+        ];
+        assert_eq!(told(&before, &after), ["Ready"]);
     }
 }

@@ -1,18 +1,28 @@
 //! The objects that every controller reads from shared caches, and the context that leads out of the process.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_hypervisor::Owner;
+use seedbed_kubeadm::pki::ClusterPki;
 use tokio::sync::watch;
 
 use super::access::Accesses;
-use super::owned;
+use super::allocations::Stored;
+use super::cluster::Ranges;
+use super::index::{self, Index};
+use super::inventories::Inventories;
+use super::kept::Kept;
 use super::said::Said;
+use super::{allocations, owned, pki};
 use crate::context::Context;
 use crate::errors::Error;
+use crate::triggers::Triggers;
 
 /// An object as it is watched: one that does not fit its type blocks nobody but itself.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -25,10 +35,24 @@ pub struct World {
     pub accesses: Accesses,
     /// Whether every cache had its first list.
     pub synced: watch::Receiver<bool>,
-    /// Held while a cluster's range is chosen.
-    pub allotting: tokio::sync::Mutex<()>,
     /// Warnings about network policies.
     pub policies: Said,
+    /// Allocations by their cluster's UID. A write over a version that is not the present one fails, and lets go of it.
+    pub allocations: Kept<Stored>,
+    /// Keys by their cluster's UID.
+    pub keys: Kept<Arc<ClusterPki>>,
+    /// The API server that the kubeconfig in a cluster's Secret leads to, by the cluster's UID.
+    pub kubeconfigs: Kept<Ipv4Addr>,
+    /// Ranges that are in use on the hosts; held while one is chosen.
+    pub ranges: Ranges,
+    /// The version of an object that this operator wrote last, by its UID.
+    pub versions: Kept<u64>,
+    /// When an object's status was last written, by its UID.
+    pub written: Kept<Duration>,
+    /// What was on the hosts at the last look.
+    pub inventories: Inventories,
+    /// Whose things on a host changed since the look before.
+    pub changed_on_host: Triggers<Owner>,
     /// All clusters.
     pub clusters: Store<Guarded<DevCluster>>,
     /// All pools.
@@ -39,6 +63,12 @@ pub struct World {
     pub hosts: Store<Guarded<HypervisorHost>>,
     /// All releases.
     pub releases: Store<Guarded<KubernetesRelease>>,
+    /// Clusters by their host.
+    pub cluster_index: Index,
+    /// Pools by their cluster.
+    pub pool_index: Index,
+    /// Machines by their cluster, their pool and their host.
+    pub machine_index: Index,
 }
 
 impl World {
@@ -73,9 +103,78 @@ impl World {
         synced.send_replace(all);
     }
 
+    /// The cluster's allocations; none where nothing was written down yet.
+    pub async fn allocations(&self, cluster: &DevCluster) -> Result<Option<Stored>, Error> {
+        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
+        if let Some(stored) = self.allocations.get(&uid, now) {
+            return Ok(Some(stored));
+        }
+        let stored = allocations::load(&self.context.client, cluster)
+            .await
+            .map_err(|e| Error::step("allocation", e))?;
+        if let Some(stored) = &stored {
+            self.allocations.put(&uid, stored.clone(), now);
+        }
+        Ok(stored)
+    }
+
+    /// The cluster's keys; none where at least one of their Secrets is not there yet.
+    pub async fn keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
+        match self.keys.get(&owned::uid(cluster), self.context.clock.elapsed()) {
+            Some(keys) => Ok(Some(keys)),
+            None => self.present_keys(cluster).await,
+        }
+    }
+
+    /// The cluster's keys as they are in their Secrets now: for what will trust them as long as it lives.
+    pub async fn present_keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
+        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
+        let keys = pki::load(
+            &self.context.client,
+            &owned::namespace(cluster),
+            &owned::name(cluster),
+        )
+        .await
+        .map_err(|e| Error::step("keys", e))?
+        .map(Arc::new);
+        match &keys {
+            Some(keys) => self.keys.put(&uid, keys.clone(), now),
+            None => self.keys.forget(&uid),
+        }
+        Ok(keys)
+    }
+
+    /// Forgets what is kept of a cluster that is gone.
+    pub fn forget_cluster(&self, cluster: &DevCluster) {
+        let uid = owned::uid(cluster);
+        self.accesses.forget(&uid);
+        self.policies.forget(cluster);
+        self.allocations.forget(&uid);
+        self.keys.forget(&uid);
+        self.kubeconfigs.forget(&uid);
+    }
+
     /// The cluster of that name.
     pub fn cluster(&self, namespace: &str, name: &str) -> Option<DevCluster> {
         find(&self.clusters, Some(namespace), name)
+    }
+
+    /// UID of the cluster of that name.
+    pub fn cluster_uid(&self, namespace: &str, name: &str) -> Option<String> {
+        uid_of(&self.clusters, namespace, name)
+    }
+
+    /// UID of the machine of that name.
+    pub fn machine_uid(&self, namespace: &str, name: &str) -> Option<String> {
+        uid_of(&self.machines, namespace, name)
+    }
+
+    /// Whether there is a machine of that name on that host.
+    pub fn is_on_host(&self, namespace: &str, name: &str, host: &str) -> bool {
+        let reference = ObjectRef::new(name).within(namespace);
+        self.machines
+            .get(&reference)
+            .is_some_and(|machine| machine.0.as_ref().is_ok_and(|m| m.spec.host_ref.name == host))
     }
 
     /// The pool of that name.
@@ -112,41 +211,31 @@ impl World {
     /// All machines of that cluster, by its UID: a cluster of the same name that was deleted had others.
     pub fn machines_of_cluster(&self, cluster: &DevCluster) -> Vec<DevMachine> {
         let uid = owned::uid(cluster);
-        let namespace = owned::namespace(cluster);
-        self.all_machines()
-            .into_iter()
-            .filter(|m| m.namespace().as_deref() == Some(&namespace))
+        let key = index::of_cluster(&owned::namespace(cluster), &owned::name(cluster));
+        self.machines_at(&key)
             .filter(|m| owned::owner_uid(m, "DevCluster") == Some(&uid))
             .collect()
     }
 
-    /// All machines.
-    pub fn all_machines(&self) -> Vec<DevMachine> {
-        self.machines
-            .state()
-            .iter()
-            .filter_map(|m| m.0.as_ref().ok().cloned())
-            .collect()
+    /// All machines on that host.
+    pub fn machines_on_host(&self, host: &str) -> impl Iterator<Item = DevMachine> + use<'_> {
+        self.machines_at(&index::of_host(host))
+    }
+
+    fn machines_at(&self, key: &str) -> impl Iterator<Item = DevMachine> + use<'_> {
+        self.machine_index
+            .places(key)
+            .into_iter()
+            .filter_map(|(namespace, name)| find(&self.machines, Some(&namespace), &name))
     }
 
     /// All pools of that cluster.
     pub fn pools_of_cluster(&self, cluster: &DevCluster) -> Vec<NodePool> {
-        let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
-        self.pools
-            .state()
-            .iter()
-            .filter_map(|p| p.0.as_ref().ok().cloned())
-            .filter(|p| p.namespace().as_deref() == Some(&namespace) && p.spec.cluster_ref.name == name)
-            .collect()
-    }
-
-    /// All clusters on that host.
-    pub fn clusters_on_host(&self, host: &str) -> Vec<DevCluster> {
-        self.clusters
-            .state()
-            .iter()
-            .filter_map(|c| c.0.as_ref().ok().cloned())
-            .filter(|c| c.spec.host_ref.name == host)
+        let key = index::of_cluster(&owned::namespace(cluster), &owned::name(cluster));
+        self.pool_index
+            .places(&key)
+            .into_iter()
+            .filter_map(|(namespace, name)| self.pool(&namespace, &name))
             .collect()
     }
 }
@@ -162,4 +251,12 @@ where
     store
         .get(&reference)
         .and_then(|object| object.0.as_ref().ok().cloned())
+}
+
+fn uid_of<K>(store: &Store<Guarded<K>>, namespace: &str, name: &str) -> Option<String>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::<Guarded<K>>::new(name).within(namespace);
+    store.get(&reference)?.meta().uid.clone()
 }

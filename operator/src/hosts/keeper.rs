@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::{AbortHandle, abortable};
 use futures::stream::BoxStream;
 use kube::ResourceExt;
-use seedbed_crds::{HypervisorHost, LibvirtHost};
+use seedbed_crds::{HypervisorHost, LibvirtHost, SimulatedHost};
 use seedbed_hypervisor::{EventKind, HostEvent, Hypervisor};
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -27,9 +27,15 @@ pub struct HostKeeper {
 }
 
 struct Kept {
-    spec: LibvirtHost,
+    reached_by: (Option<LibvirtHost>, Option<SimulatedHost>),
     hypervisor: Arc<dyn Hypervisor>,
     forwarder: AbortHandle,
+}
+
+impl Kept {
+    fn is_of(&self, host: &HypervisorHost) -> bool {
+        (&self.reached_by.0, &self.reached_by.1) == (&host.spec.libvirt, &host.spec.simulated)
+    }
 }
 
 impl Drop for Kept {
@@ -67,7 +73,7 @@ impl HostKeeper {
             }),
         );
         Kept {
-            spec: host.spec.libvirt.clone(),
+            reached_by: (host.spec.libvirt.clone(), host.spec.simulated.clone()),
             hypervisor,
             forwarder,
         }
@@ -79,7 +85,7 @@ impl Hosts for HostKeeper {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let name = host.name_any();
         match kept.get(&name) {
-            Some(known) if known.spec == host.spec.libvirt => known.hypervisor.clone(),
+            Some(known) if known.is_of(host) => known.hypervisor.clone(),
             _ => {
                 let new = self.keep(host);
                 let hypervisor = new.hypervisor.clone();

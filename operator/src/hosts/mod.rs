@@ -16,7 +16,7 @@ pub use measured::Measured;
 
 /// Gives the backend of a host.
 pub trait Hosts: Send + Sync + 'static {
-    /// The backend of the host: the same one for as long as the host's name and `spec.libvirt` stay the same. Where none can be
+    /// The backend of the host: the same one for as long as its name and what it is reached by (`spec.libvirt`, `spec.simulated`) stay the same. Where none can be
     /// made, one that answers to every call why.
     fn hypervisor(&self, host: &HypervisorHost) -> Arc<dyn Hypervisor>;
 

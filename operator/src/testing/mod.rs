@@ -1,59 +1,23 @@
-//! Stand-ins for tests: a clock that follows tokio's (paused) one, chance without chance, and an API of one's own.
+//! Stand-ins for tests: chance without chance, a host for transfers, and an API of one's own.
 
 mod host;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
-use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
-use seedbed_guest::Pause;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tower::BoxError;
 
-use crate::context::{Clock, Randomness};
+use crate::context::{Clock, Randomness, VirtualClock};
 pub use host::TransferHost;
 
-/// Tokio's clock, from 2026-01-01 on.
-#[derive(Debug)]
-pub struct TestClock {
-    started: Instant,
-}
-
-impl TestClock {
-    pub fn shared() -> Arc<dyn Clock> {
-        Arc::new(Self {
-            started: Instant::now(),
-        })
-    }
-}
-
-#[async_trait]
-impl Pause for TestClock {
-    async fn pause(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
-
-#[async_trait]
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_767_225_600).unwrap() + self.started.elapsed()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
+/// Tokio's clock, which the test has paused.
+pub fn virtual_clock() -> Arc<dyn Clock> {
+    Arc::new(VirtualClock::new())
 }
 
 /// Always the same bytes: jitter in the middle of its range.

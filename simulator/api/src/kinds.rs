@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 /// A kind of objects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one property of a kind, and none follows from another"
+)]
 pub struct Kind {
     /// Its group; empty for the core group.
     pub group: &'static str,
@@ -17,6 +21,10 @@ pub struct Kind {
     pub namespaced: bool,
     /// Whether `status` is written through a subresource of its own.
     pub has_status: bool,
+    /// Whether its objects count the changes of what they ask for, in `metadata.generation`.
+    pub has_generation: bool,
+    /// Whether it is defined by a `CustomResourceDefinition`.
+    pub is_custom: bool,
 }
 
 impl Kind {
@@ -26,6 +34,15 @@ impl Kind {
             self.version.to_owned()
         } else {
             format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// Its kind's name in messages, such as `DevCluster.seedbed.dev`.
+    pub(crate) fn qualified(&self) -> String {
+        if self.group.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{}.{}", self.kind, self.group)
         }
     }
 
@@ -46,47 +63,65 @@ pub struct Kinds(BTreeMap<(&'static str, &'static str), Kind>);
 impl Kinds {
     /// The kinds of Kubernetes itself that controllers of clusters have to do with.
     pub fn builtin() -> Self {
-        let kind = |group, version, kind, plural, namespaced, has_status| Kind {
+        let kind = |group, version, kind, plural, namespaced, has_status, has_generation| Kind {
             group,
             version,
             kind,
             plural,
             namespaced,
             has_status,
+            has_generation,
+            is_custom: false,
         };
         let mut kinds = Self::default();
+        let (policies, budgets) = ("networkpolicies", "poddisruptionbudgets");
         for known in [
-            kind("", "v1", "ConfigMap", "configmaps", true, false),
-            kind("", "v1", "Event", "events", true, false),
-            kind("", "v1", "Namespace", "namespaces", false, true),
-            kind("", "v1", "Node", "nodes", false, true),
-            kind("", "v1", "Pod", "pods", true, true),
-            kind("", "v1", "Secret", "secrets", true, false),
-            kind("", "v1", "Service", "services", true, true),
-            kind("apps", "v1", "DaemonSet", "daemonsets", true, true),
-            kind("apps", "v1", "Deployment", "deployments", true, true),
-            kind("coordination.k8s.io", "v1", "Lease", "leases", true, false),
-            kind("events.k8s.io", "v1", "Event", "events", true, false),
+            kind("", "v1", "ConfigMap", "configmaps", true, false, false),
+            kind("", "v1", "Event", "events", true, false, false),
+            kind("", "v1", "Namespace", "namespaces", false, true, false),
+            kind("", "v1", "Node", "nodes", false, true, false),
+            kind("", "v1", "Pod", "pods", true, true, true),
+            kind("", "v1", "Secret", "secrets", true, false, false),
+            kind("", "v1", "ServiceAccount", "serviceaccounts", true, false, false),
+            kind("", "v1", "Service", "services", true, true, false),
+            kind("apps", "v1", "DaemonSet", "daemonsets", true, true, true),
+            kind("apps", "v1", "Deployment", "deployments", true, true, true),
+            kind("coordination.k8s.io", "v1", "Lease", "leases", true, false, false),
+            kind("events.k8s.io", "v1", "Event", "events", true, false, false),
             kind(
                 "networking.k8s.io",
                 "v1",
                 "NetworkPolicy",
-                "networkpolicies",
+                policies,
                 true,
                 false,
-            ),
-            kind(
-                "policy",
-                "v1",
-                "PodDisruptionBudget",
-                "poddisruptionbudgets",
-                true,
                 true,
             ),
+            kind("policy", "v1", "PodDisruptionBudget", budgets, true, true, true),
         ] {
             kinds.add(known);
         }
         kinds
+    }
+
+    /// A kind of a `CustomResourceDefinition` with a status of its own.
+    pub fn custom(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        namespaced: bool,
+    ) -> Kind {
+        Kind {
+            group,
+            version,
+            kind,
+            plural,
+            namespaced,
+            has_status: true,
+            has_generation: true,
+            is_custom: true,
+        }
     }
 
     /// Adds a kind; one of the same group and plural takes the place of the one before.

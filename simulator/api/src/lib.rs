@@ -8,6 +8,9 @@
 //! What it does not simulate: schemas and their defaults and rules (an object is taken as it is), admission, authorization, lists
 //! in pages, tables, and the fields that server-side apply would take away again.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod eviction;
 mod kinds;
 mod metadata;
 mod refusal;

@@ -20,11 +20,13 @@ pub(crate) enum PatchType {
 pub(crate) enum Verb {
     Get(String),
     List(Selector),
-    Watch(Selector, Option<u64>),
+    /// From that resourceVersion or, without one, with all objects first; and whether it is said that these were all.
+    Watch(Selector, Option<u64>, bool),
     Create(Value),
     Replace(String, Value, Subresource),
     Patch(String, Value, PatchType, Subresource),
     Delete(String, Preconditions),
+    Evict(String, Preconditions),
 }
 
 /// A request to objects of a kind.
@@ -76,18 +78,24 @@ pub(crate) fn read(parts: &Parts<'_>, kinds: &Kinds) -> Result<Asked, Refusal> {
     let kind = kinds
         .find(group, version, plural)
         .ok_or_else(Refusal::no_such_page)?;
-    if sub == Some("status") && !kind.has_status {
+    let has_part = match sub {
+        None => true,
+        Some("status") => kind.has_status,
+        Some("eviction") => kind.plural == "pods",
+        Some(_) => false,
+    };
+    if !has_part {
         return Err(Refusal::no_such_page());
     }
     Ok(Asked {
         kind: kind.clone(),
         namespace: namespace.to_owned(),
-        verb: verb(parts, name, sub)?,
+        verb: verb(parts, kind, name, sub)?,
         metadata_only: parts.accept.contains("as=PartialObjectMetadata"),
     })
 }
 
-fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb, Refusal> {
+fn verb(parts: &Parts<'_>, kind: &Kind, name: Option<&str>, sub: Option<&str>) -> Result<Verb, Refusal> {
     let query = query(parts.query);
     let part = if sub == Some("status") {
         Subresource::Status
@@ -98,11 +106,12 @@ fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb
         (&Method::GET, Some(name), None | Some("status")) => Ok(Verb::Get(name.to_owned())),
         (&Method::GET, None, None) => {
             let of = |key: &str| query.get(key).map(Cow::as_ref).unwrap_or_default();
-            let selector = Selector::parse(of("labelSelector"), of("fieldSelector"))?;
+            let selector = Selector::parse(kind, of("labelSelector"), of("fieldSelector"))?;
             if matches!(of("watch"), "true" | "1") {
                 Ok(Verb::Watch(
                     selector,
                     of("resourceVersion").parse().ok().filter(|r| *r > 0),
+                    of("sendInitialEvents") == "true",
                 ))
             } else {
                 Ok(Verb::List(selector))
@@ -115,7 +124,10 @@ fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb
         (&Method::PATCH, Some(name), None | Some("status")) => {
             let kind = match parts.content_type {
                 "application/merge-patch+json" => PatchType::Merge,
-                "application/apply-patch+yaml" | "application/apply-patch+cbor" => PatchType::Apply,
+                "application/apply-patch+yaml" if !query.contains_key("fieldManager") => {
+                    return Err(Refusal::anonymous());
+                }
+                "application/apply-patch+yaml" => PatchType::Apply,
                 other => return Err(Refusal::unsupported(&format!("a patch of type {other}"))),
             };
             Ok(Verb::Patch(name.to_owned(), body(parts)?, kind, part))
@@ -126,14 +138,22 @@ fn verb(parts: &Parts<'_>, name: Option<&str>, sub: Option<&str>) -> Result<Verb
             } else {
                 body(parts)?
             };
-            let of = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
-            let conditions = Preconditions {
-                uid: of("uid"),
-                resource_version: of("resourceVersion"),
-            };
-            Ok(Verb::Delete(name.to_owned(), conditions))
+            Ok(Verb::Delete(name.to_owned(), preconditions(&options)))
         }
+        (&Method::POST, Some(name), Some("eviction")) => {
+            let options = body(parts)?["deleteOptions"].take();
+            Ok(Verb::Evict(name.to_owned(), preconditions(&options)))
+        }
+        (&Method::POST, Some(_), _) => Err(Refusal::not_allowed()),
         (method, ..) => Err(Refusal::unsupported(&format!("{method} {}", parts.path))),
+    }
+}
+
+fn preconditions(options: &Value) -> Preconditions {
+    let of = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
+    Preconditions {
+        uid: of("uid"),
+        resource_version: of("resourceVersion"),
     }
 }
 

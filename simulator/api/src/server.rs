@@ -17,8 +17,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::refusal::about;
 use crate::request::{Asked, Parts, PatchType, Verb, read};
-use crate::{Kind, Refusal, Selector, Store};
+use crate::{Kind, Refusal, Selector, Store, Subresource};
 
 /// The body of an answer: all at once, or a line for each event of a watch.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
@@ -82,7 +83,7 @@ impl ApiServer {
         };
         match parts.path {
             "/version" => return whole(200, &self.version_info()),
-            "/livez" | "/readyz" | "/healthz" => return whole(200, &json!("ok")),
+            "/livez" | "/readyz" | "/healthz" => return response(200, once(Bytes::from_static(b"ok"))),
             _ => {}
         }
         let asked = match read(&parts, self.lock().kinds()) {
@@ -91,16 +92,15 @@ impl ApiServer {
         };
         let result = match asked {
             Asked {
-                verb: Verb::Watch(selector, from),
+                verb: Verb::Watch(selector, from, told),
                 kind,
                 namespace,
                 metadata_only,
-            } => self.watch(kind, namespace, selector, from, metadata_only),
+            } => return self.watch(kind, namespace, selector, from, told, metadata_only),
             asked => {
-                let made = matches!(asked.verb, Verb::Create(_));
                 let metadata_only = asked.metadata_only;
                 self.with(|store| self.carry_out(store, asked))
-                    .map(|value| whole(if made { 201 } else { 200 }, &shown(value, metadata_only)))
+                    .map(|(code, value)| whole(code, &shown(value, metadata_only)))
             }
         };
         result.unwrap_or_else(|refusal| refused(&refusal))
@@ -120,7 +120,7 @@ impl ApiServer {
         })
     }
 
-    fn carry_out(&self, store: &mut Store, asked: Asked) -> Result<Value, Refusal> {
+    fn carry_out(&self, store: &mut Store, asked: Asked) -> Result<(u16, Value), Refusal> {
         let Asked {
             kind,
             namespace,
@@ -128,43 +128,61 @@ impl ApiServer {
             ..
         } = asked;
         let now = (self.now)();
+        let known = |store: &Store, name: &str| store.get(&kind, &namespace, name).is_ok();
         match verb {
-            Verb::Get(name) => store.get(&kind, &namespace, &name).cloned(),
-            Verb::List(selector) => {
-                let items: Vec<_> = store.list(&kind, &namespace, &selector).cloned().collect();
-                Ok(json!({
-                    "apiVersion": kind.api_version(), "kind": format!("{}List", kind.kind),
-                    "metadata": {"resourceVersion": store.revision().to_string()}, "items": items,
-                }))
+            Verb::Get(name) => Ok((200, store.get(&kind, &namespace, &name)?.clone())),
+            Verb::List(selector) => Ok((200, list(store, &kind, &namespace, &selector))),
+            Verb::Create(object) => Ok((201, store.create(&kind, &namespace, object, now)?)),
+            // Of the kinds here a Lease alone is made by a write to where there is none.
+            Verb::Replace(name, object, Subresource::Main)
+                if kind.plural == "leases" && !known(store, &name) =>
+            {
+                Ok((201, store.create(&kind, &namespace, object, now)?))
             }
-            Verb::Create(object) => store.create(&kind, &namespace, object, now),
-            Verb::Replace(name, object, part) => store.replace(&kind, &namespace, &name, object, part),
+            Verb::Replace(name, object, part) => {
+                Ok((200, store.replace(&kind, &namespace, &name, object, part)?))
+            }
             Verb::Patch(name, patch, PatchType::Merge, part) => {
-                store.merge(&kind, &namespace, &name, &patch, part)
+                Ok((200, store.merge(&kind, &namespace, &name, &patch, part)?))
             }
             Verb::Patch(name, object, PatchType::Apply, _) => {
-                store.apply(&kind, &namespace, &name, object, now)
+                let code = if known(store, &name) { 200 } else { 201 };
+                Ok((code, store.apply(&kind, &namespace, &name, object, now)?))
             }
-            Verb::Delete(name, conditions) => store.delete(&kind, &namespace, &name, &conditions, now),
+            Verb::Delete(name, conditions) => {
+                let object = store.delete(&kind, &namespace, &name, &conditions, now)?;
+                if known(store, &name) {
+                    return Ok((200, object));
+                }
+                let mut details = about(&kind, kind.plural, &name);
+                details["uid"] = object["metadata"]["uid"].clone();
+                let mut status = success(200);
+                status["details"] = details;
+                Ok((200, status))
+            }
+            Verb::Evict(name, conditions) => {
+                store.evict(&kind, &namespace, &name, &conditions, now)?;
+                Ok((201, success(201)))
+            }
             Verb::Watch(..) => Err(Refusal::unsupported("a watch as a single answer")),
         }
     }
 
-    /// Events after that resourceVersion or, without one, all objects as new and then events.
+    /// Events after that resourceVersion or, without one, all objects as new and then events. That a resourceVersion is too old is
+    /// told by an event, too.
     fn watch(
         &self,
         kind: Kind,
         namespace: String,
         selector: Selector,
         from: Option<u64>,
+        told: bool,
         metadata_only: bool,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Response<Body> {
         let mut waiting = VecDeque::new();
         let revision = {
             let store = self.lock();
             if let Some(revision) = from {
-                // Whether it is too old is said at once.
-                store.since(&kind, revision).map(drop)?;
                 revision
             } else {
                 waiting.extend(
@@ -172,6 +190,9 @@ impl ApiServer {
                         .list(&kind, &namespace, &selector)
                         .map(|object| json!({"type": "ADDED", "object": object})),
                 );
+                if told {
+                    waiting.push_back(bookmark(&kind, store.revision()));
+                }
                 store.revision()
             }
         };
@@ -194,7 +215,7 @@ impl ApiServer {
                 json!({"type": event["type"], "object": shown(event["object"].clone(), metadata_only)});
             Ok(Frame::data(Bytes::from(format!("{event}\n"))))
         });
-        Ok(response(200, frames.boxed()))
+        response(200, frames.boxed())
     }
 }
 
@@ -247,6 +268,39 @@ impl Follower {
     }
 }
 
+/// All objects that are wanted. Only those of custom kinds say each what they are.
+fn list(store: &Store, kind: &Kind, namespace: &str, selector: &Selector) -> Value {
+    let mut items: Vec<Value> = store.list(kind, namespace, selector).cloned().collect();
+    if !kind.is_custom {
+        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+            fields.remove("apiVersion");
+            fields.remove("kind");
+        }
+    }
+    json!({
+        "apiVersion": kind.api_version(), "kind": format!("{}List", kind.kind),
+        "metadata": {"resourceVersion": store.revision().to_string()}, "items": items,
+    })
+}
+
+/// Says that what came before were all objects that there are.
+fn bookmark(kind: &Kind, revision: u64) -> Value {
+    let metadata = json!({
+        "annotations": {"k8s.io/initial-events-end": "true"}, "resourceVersion": revision.to_string(),
+    });
+    json!({"type": "BOOKMARK", "object": {
+        "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata,
+    }})
+}
+
+fn success(code: u16) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    if code != 200 {
+        status["code"] = code.into();
+    }
+    status
+}
+
 /// The object, or each of a list, as it was asked for.
 fn shown(mut value: Value, metadata_only: bool) -> Value {
     if !metadata_only || value["kind"] == "Status" {
@@ -254,6 +308,8 @@ fn shown(mut value: Value, metadata_only: bool) -> Value {
     }
     if let Some(items) = value["items"].as_array_mut() {
         let items: Vec<_> = items.drain(..).map(|item| shown(item, true)).collect();
+        // A list of nothing is null there.
+        let items = (!items.is_empty()).then_some(items);
         return json!({
             "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
             "metadata": value["metadata"], "items": items,
@@ -275,8 +331,11 @@ fn refused(refusal: &Refusal) -> Response<Body> {
 }
 
 fn whole(code: u16, value: &Value) -> Response<Body> {
-    let bytes = Bytes::from(value.to_string());
-    response(code, stream::once(ready(Ok(Frame::data(bytes)))).boxed())
+    response(code, once(Bytes::from(value.to_string())))
+}
+
+fn once(bytes: Bytes) -> BoxStream<'static, Result<Frame<Bytes>, Infallible>> {
+    stream::once(ready(Ok(Frame::data(bytes)))).boxed()
 }
 
 fn response(code: u16, frames: BoxStream<'static, Result<Frame<Bytes>, Infallible>>) -> Response<Body> {

@@ -13,6 +13,10 @@ use crate::{Change, Event, Kind, Kinds, Refusal, Selector};
 /// An object's place: namespace (empty for kinds without) and name.
 type Place = (String, String);
 
+/// Why a write to another version than the latest is not done.
+const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
 /// Which part of an object a write is to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subresource {
@@ -102,6 +106,11 @@ impl Store {
         Ok(self.log.since(revision)?.filter(move |event| event.kind == *kind))
     }
 
+    /// Everything that happened after that resourceVersion.
+    pub fn after(&self, revision: u64) -> Result<impl Iterator<Item = &Event>, Refusal> {
+        self.log.since(revision)
+    }
+
     /// Makes the object.
     pub fn create(
         &mut self,
@@ -114,17 +123,25 @@ impl Store {
         if text(&object, "name").is_none_or(str::is_empty) {
             let prefix = text(&object, "generateName").unwrap_or_default();
             if prefix.is_empty() {
-                return Err(Refusal::bad("name or generateName is required"));
+                let words = "Required value: name or generateName is required";
+                return Err(Refusal::invalid(
+                    kind,
+                    "",
+                    "metadata.name",
+                    "FieldValueRequired",
+                    words,
+                ));
             }
             let name = format!("{prefix}{:05x}", self.made);
             set(&mut object, "name", name.into());
         }
+        check_namespace(&object, namespace)?;
         let name = text(&object, "name").unwrap_or_default().to_owned();
         if self.find(kind, namespace, &name).is_some() {
             return Err(Refusal::exists(kind, &name));
         }
         if text(&object, "resourceVersion").is_some_and(|v| !v.is_empty()) {
-            return Err(Refusal::bad(
+            return Err(Refusal::internal(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -141,7 +158,7 @@ impl Store {
         let uid = Uuid::new_v5(&self.seed, &self.made.to_be_bytes());
         set(&mut object, "uid", uid.to_string().into());
         set(&mut object, "creationTimestamp", stamp(now));
-        if kind.has_status {
+        if kind.has_generation {
             set(&mut object, "generation", 1.into());
         }
         unset(&mut object, "deletionTimestamp");
@@ -157,20 +174,30 @@ impl Store {
         object: Value,
         part: Subresource,
     ) -> Result<Value, Refusal> {
-        let old = self.get(kind, namespace, name)?.clone();
-        for (field, why) in [
-            (
-                "resourceVersion",
-                "the object has been modified; please apply your changes to the latest version and try again",
-            ),
-            ("uid", "Precondition failed: UID in object meta differs"),
-        ] {
-            let wanted = text(&object, field).filter(|v| !v.is_empty());
-            if wanted.is_some() && wanted != text(&old, field) {
-                return Err(Refusal::conflict(kind, name, why));
-            }
+        check_namespace(&object, namespace)?;
+        if let Some(found) = text(&object, "name").filter(|found| *found != name) {
+            let message =
+                format!("the name of the object ({found}) does not match the name on the URL ({name})");
+            return Err(Refusal::bad(message));
         }
-        Ok(self.update(kind, old, object, part))
+        let old = self.get(kind, namespace, name)?.clone();
+        let wanted = |field| text(&object, field).filter(|v| !v.is_empty());
+        if let Some(uid) = wanted("uid").filter(|uid| Some(*uid) != text(&old, "uid")) {
+            let key = format!("/registry/{}/{namespace}/{name}", kind.plural);
+            let found = text(&old, "uid").unwrap_or_default();
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+            );
+            return Err(Refusal::conflict(kind, name, &why));
+        }
+        match wanted("resourceVersion") {
+            None if kind.is_custom => return Err(Refusal::unversioned(kind, name)),
+            Some(version) if Some(version) != text(&old, "resourceVersion") => {
+                return Err(Refusal::conflict(kind, name, MODIFIED));
+            }
+            _ => {}
+        }
+        self.update(kind, old, object, part)
     }
 
     /// Changes the object of that name by a JSON merge patch.
@@ -183,9 +210,23 @@ impl Store {
         patch: &Value,
         part: Subresource,
     ) -> Result<Value, Refusal> {
-        let mut object = self.get(kind, namespace, name)?.clone();
+        let old = self.get(kind, namespace, name)?.clone();
+        let mut object = old.clone();
         json_patch::merge(&mut object, patch);
         // A patch that names a resourceVersion is one to that version only.
+        if text(&object, "resourceVersion") != text(&old, "resourceVersion") {
+            return Err(Refusal::conflict(kind, name, MODIFIED));
+        }
+        if let Some(uid) = text(&object, "uid").filter(|uid| Some(*uid) != text(&old, "uid")) {
+            let words = format!("Invalid value: \"{uid}\": field is immutable");
+            return Err(Refusal::invalid(
+                kind,
+                name,
+                "metadata.uid",
+                "FieldValueInvalid",
+                &words,
+            ));
+        }
         self.replace(kind, namespace, name, object, part)
     }
 
@@ -216,17 +257,21 @@ impl Store {
         now: Timestamp,
     ) -> Result<Value, Refusal> {
         let old = self.get(kind, namespace, name)?.clone();
-        for (wanted, field) in [
-            (&conditions.uid, "uid"),
-            (&conditions.resource_version, "resourceVersion"),
+        for (wanted, field, called, how) in [
+            (&conditions.uid, "uid", "UID", "deleted and then recreated"),
+            (
+                &conditions.resource_version,
+                "resourceVersion",
+                "ResourceVersion",
+                "modified",
+            ),
         ] {
-            if wanted.is_some() && wanted.as_deref() != text(&old, field) {
+            if let Some(wanted) = wanted.as_deref().filter(|w| Some(*w) != text(&old, field)) {
+                let found = text(&old, field).unwrap_or_default();
                 let why = format!(
-                    "Precondition failed: {field} in precondition: {}, in object meta: {}",
-                    wanted.as_deref().unwrap_or_default(),
-                    text(&old, field).unwrap_or_default()
+                    "the {called} in the precondition ({wanted}) does not match the {called} in record ({found}). The object might have been {how}"
                 );
-                return Err(Refusal::conflict(kind, name, &why));
+                return Err(Refusal::precondition(kind, name, &why));
             }
         }
         if !has_finalizers(&old) {
@@ -278,7 +323,13 @@ impl Store {
     }
 
     /// The old object with what a write to that part of it may change.
-    fn update(&mut self, kind: &Kind, old: Value, wanted: Value, part: Subresource) -> Value {
+    fn update(
+        &mut self,
+        kind: &Kind,
+        old: Value,
+        wanted: Value,
+        part: Subresource,
+    ) -> Result<Value, Refusal> {
         let mut object = match (kind.has_status, part) {
             (true, Subresource::Status) => {
                 let mut object = old.clone();
@@ -317,15 +368,37 @@ impl Store {
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.into();
         if object == old {
-            return old;
+            return Ok(old);
+        }
+        if text(&object, "deletionTimestamp").is_some() {
+            let new = added_finalizers(&old, &object);
+            if !new.is_empty() {
+                let words = format!(
+                    "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    new.iter()
+                        .map(|name| format!("{name:?}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                );
+                let name = text(&old, "name").unwrap_or_default();
+                return Err(Refusal::invalid(
+                    kind,
+                    name,
+                    "metadata.finalizers",
+                    "FieldValueForbidden",
+                    &words,
+                ));
+            }
         }
         if part == Subresource::Main && differs(&old, &object) {
             bump_generation(kind, &mut object);
         }
         if text(&object, "deletionTimestamp").is_some() && !has_finalizers(&object) {
-            return self.remove(kind, object);
+            // What is answered is what was asked for; what is told to those who watch is what was there last.
+            self.remove(kind, old);
+            return Ok(object);
         }
-        self.put(kind, object)
+        Ok(self.put(kind, object))
     }
 
     fn put(&mut self, kind: &Kind, mut object: Value) -> Value {
@@ -385,9 +458,25 @@ fn differs(old: &Value, new: &Value) -> bool {
     body(old) != body(new)
 }
 
-/// Kinds without a status have no generation either.
+fn check_namespace(object: &Value, namespace: &str) -> Result<(), Refusal> {
+    match text(object, "namespace") {
+        Some(found) if !found.is_empty() && found != namespace => Err(Refusal::bad(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn added_finalizers<'a>(old: &Value, new: &'a Value) -> Vec<&'a str> {
+    let known = old["metadata"]["finalizers"].as_array();
+    let all = new["metadata"]["finalizers"].as_array().into_iter().flatten();
+    all.filter(|name| !known.is_some_and(|known| known.contains(name)))
+        .filter_map(Value::as_str)
+        .collect()
+}
+
 fn bump_generation(kind: &Kind, object: &mut Value) {
-    if !kind.has_status {
+    if !kind.has_generation {
         return;
     }
     let generation = object["metadata"]["generation"].as_i64().unwrap_or_default() + 1;

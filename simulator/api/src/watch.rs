@@ -43,7 +43,13 @@ impl Event {
             (true, true) => "MODIFIED",
             (true, false) => "DELETED",
         };
-        Some(json!({"type": kind, "object": self.object}))
+        let mut object = self.object.clone();
+        if let (true, false, Some(before)) = (was, is, &self.before) {
+            // Who does not see what it became is shown what it was.
+            object = before.clone();
+            object["metadata"]["resourceVersion"] = self.object["metadata"]["resourceVersion"].clone();
+        }
+        Some(json!({"type": kind, "object": object}))
     }
 }
 

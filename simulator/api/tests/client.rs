@@ -7,9 +7,8 @@ use std::pin::pin;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Error, ResourceExt};
 use seedbed_simulated_api::{ApiServer, Kinds, Store};
@@ -36,97 +35,6 @@ fn code(error: &Error) -> u16 {
 }
 
 #[tokio::test]
-async fn an_object_is_made_once_read_and_changed_at_its_latest_version_only() {
-    let server = server();
-    let api = Api::<ConfigMap>::namespaced(client(&server), "default");
-    let new = config_map(json!({"metadata": {"name": "a"}, "data": {"k": "1"}}));
-    let made = api.create(&PostParams::default(), &new).await.unwrap();
-    assert!(made.uid().is_some() && made.creation_timestamp().is_some());
-    let again = api.create(&PostParams::default(), &new).await.unwrap_err();
-    assert_eq!(code(&again), 409);
-    assert_eq!(api.get("a").await.unwrap(), made);
-    assert_eq!(api.get_opt("b").await.unwrap(), None);
-
-    let mut first = made.clone();
-    first
-        .data
-        .as_mut()
-        .unwrap()
-        .insert("k".to_owned(), "2".to_owned());
-    let changed = api.replace("a", &PostParams::default(), &first).await.unwrap();
-    assert_ne!(changed.resource_version(), made.resource_version());
-    let stale = api
-        .replace("a", &PostParams::default(), &first)
-        .await
-        .unwrap_err();
-    assert_eq!(code(&stale), 409);
-    let same = api.replace("a", &PostParams::default(), &changed).await.unwrap();
-    assert_eq!(
-        same.resource_version(),
-        changed.resource_version(),
-        "nothing was changed"
-    );
-}
-
-#[tokio::test]
-async fn spec_and_status_are_written_apart() {
-    let server = server();
-    let api = Api::<Deployment>::namespaced(client(&server), "kube-system");
-    let new: Deployment = serde_json::from_value(json!({
-        "metadata": {"name": "coredns"},
-        "spec": {"replicas": 1, "selector": {}, "template": {}},
-        "status": {"readyReplicas": 7},
-    }))
-    .unwrap();
-    let made = api.create(&PostParams::default(), &new).await.unwrap();
-    assert_eq!((made.status.as_ref(), made.metadata.generation), (None, Some(1)));
-    let status = json!({"status": {"readyReplicas": 2}, "spec": {"replicas": 9}});
-    let params = PatchParams::default();
-    let shown = api
-        .patch_status("coredns", &params, &Patch::Merge(&status))
-        .await
-        .unwrap();
-    assert_eq!(shown.status.unwrap().ready_replicas, Some(2));
-    assert_eq!(shown.spec.unwrap().replicas, Some(1));
-    let spec = json!({"status": {"readyReplicas": 9}, "spec": {"replicas": 3}});
-    let shown = api.patch("coredns", &params, &Patch::Merge(&spec)).await.unwrap();
-    assert_eq!(shown.status.unwrap().ready_replicas, Some(2));
-    assert_eq!(
-        (shown.spec.unwrap().replicas, shown.metadata.generation),
-        (Some(3), Some(2))
-    );
-}
-
-#[tokio::test]
-async fn an_object_with_finalizers_goes_with_the_last_of_them_and_no_other_is_deleted() {
-    let server = server();
-    let api = Api::<ConfigMap>::namespaced(client(&server), "default");
-    let new = config_map(json!({"metadata": {"name": "a", "finalizers": ["seedbed.dev/x"]}}));
-    let made = api.create(&PostParams::default(), &new).await.unwrap();
-    let other = DeleteParams {
-        preconditions: Some(kube::api::Preconditions {
-            uid: Some("another".to_owned()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    assert_eq!(code(&api.delete("a", &other).await.unwrap_err()), 409);
-    api.delete("a", &DeleteParams::default()).await.unwrap();
-    let marked = api.get("a").await.unwrap();
-    assert!(marked.metadata.deletion_timestamp.is_some());
-    assert_eq!(marked.uid(), made.uid());
-    let none = json!({"metadata": {"finalizers": null}});
-    api.patch("a", &PatchParams::default(), &Patch::Merge(&none))
-        .await
-        .unwrap();
-    assert_eq!(api.get_opt("a").await.unwrap(), None);
-    assert_eq!(
-        code(&api.delete("a", &DeleteParams::default()).await.unwrap_err()),
-        404
-    );
-}
-
-#[tokio::test]
 async fn what_has_lost_its_owner_is_collected() {
     let server = server();
     let client = client(&server);
@@ -147,33 +55,6 @@ async fn what_has_lost_its_owner_is_collected() {
     assert!(server.with(|store| store.collect(now)));
     assert!(!server.with(|store| store.collect(now)));
     assert_eq!(secrets.get_opt("s").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn lists_are_of_what_is_asked_for() {
-    let server = server();
-    let client = client(&server);
-    for (namespace, name, label) in [("one", "a", "x"), ("one", "b", "y"), ("two", "c", "x")] {
-        let new = config_map(json!({"metadata": {"name": name, "labels": {"l": label}}, "data": {"k": "v"}}));
-        Api::<ConfigMap>::namespaced(client.clone(), namespace)
-            .create(&PostParams::default(), &new)
-            .await
-            .unwrap();
-    }
-    let all = Api::<ConfigMap>::all(client.clone());
-    let names = |list: Vec<String>| list.join(" ");
-    let of = async |params: ListParams| {
-        let list = all.list(&params).await.unwrap();
-        names(list.iter().map(ResourceExt::name_any).collect())
-    };
-    assert_eq!(of(ListParams::default()).await, "a b c");
-    assert_eq!(of(ListParams::default().labels("l=x")).await, "a c");
-    assert_eq!(of(ListParams::default().labels("l!=x")).await, "b");
-    assert_eq!(of(ListParams::default().fields("metadata.name=b")).await, "b");
-    let one = Api::<ConfigMap>::namespaced(client, "one");
-    let metadata = one.list_metadata(&ListParams::default()).await.unwrap();
-    assert_eq!(metadata.items.len(), 2);
-    assert_eq!(metadata.items[0].metadata.labels.as_ref().unwrap()["l"], "x");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
 use seedbed_tests::inputs::{
-    cluster, delete_clusters, host, no_digest, pool, release, setting, settled, with,
+    cluster, delete_clusters, host, no_digest, pool, release, setting, settled, simulated_host, with,
 };
 
 /// The cases.
@@ -16,6 +16,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("accepted: the sample as it stands", sample),
         Case::new("accepted: what is left out is filled in by the schema", defaults),
         Case::new("accepted: every field of a spec", every_field),
+        Case::new("accepted: a simulated host, and what is filled in", simulated),
         Case::new(
             "told: all conditions at the first sight, for every kind",
             first_sight,
@@ -76,6 +77,27 @@ async fn defaults(cases: Cases) {
         .await
         .unwrap();
     assert_eq!(seen["spec"]["files"][0]["permissions"], "0644");
+}
+
+async fn simulated(cases: Cases) {
+    let file = seedbed_tests::root_of_checkout().join("config/samples/hypervisorhost-simulated.yaml");
+    let said = cases
+        .seed
+        .kubectl(&["apply", "--dry-run=server", "-f", file.to_str().unwrap()])
+        .unwrap();
+    assert!(said.contains("created") && !said.contains("Warning"), "{said}");
+    let objects = Objects::new(cases.client, "default");
+    let mut given = simulated_host("simulated-defaults", "127.66.0.0/16");
+    given["spec"]["simulated"] = json!({});
+    let seen = objects.try_create(given).await.unwrap();
+    let durations = json!({
+        "boot": "4s", "apiServer": "6s", "init": "5s", "join": "4s", "nodeReady": "3s", "dns": "5s",
+    });
+    let filled_in = json!({
+        "socket": "/run/seedbed/simulator.sock", "cpus": 64, "memory": "256Gi", "storage": "4Ti",
+        "durations": durations, "hangs": false,
+    });
+    assert_eq!(seen["spec"]["simulated"], filled_in);
 }
 
 async fn every_field(cases: Cases) {

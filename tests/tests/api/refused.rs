@@ -3,14 +3,14 @@
 use seedbed_tests::{Case, Cases, Objects};
 use serde_json::{Value, json};
 
-use seedbed_tests::inputs::{cluster, host, no_digest, pool, release, with};
+use seedbed_tests::inputs::{cluster, host, no_digest, pool, release, simulated_host, with};
 
 /// A wrong input, and what the API server's message has to have in it.
 type Wrong = (&'static str, Value, &'static [&'static str]);
 
 /// One case for each wrong input, and those that take more than one request.
 pub fn cases() -> Vec<Case> {
-    let tables = [clusters(), networks(), nodes(), pools(), hosts(), releases()];
+    let tables = [clusters(), networks(), nodes(), pools(), hosts(), simulated_hosts(), releases()];
     let mut cases: Vec<Case> = tables.into_iter().flatten().map(refused).collect();
     cases.push(Case::new(
         "refused: an unknown field, by kubectl apply",
@@ -19,6 +19,10 @@ pub fn cases() -> Vec<Case> {
     cases.push(Case::new(
         "refused: a pool that moves to another cluster",
         pool_that_moves,
+    ));
+    cases.push(Case::new(
+        "refused: another kind for a host",
+        kind_that_changes,
     ));
     cases.push(Case::new(
         "refused: another spec for a machine",
@@ -316,6 +320,67 @@ fn pools() -> Vec<Wrong> {
             &["a NodePool's name has no dots"],
         ),
     ]
+}
+
+fn simulated_hosts() -> Vec<Wrong> {
+    let wrong = |change: Value| with(simulated_host("wrong", "127.64.0.0/16"), &json!({"spec": change}));
+    vec![
+        (
+            "a host of no kind",
+            wrong(json!({"simulated": null})),
+            &["spec", "exactly one of libvirt and simulated"],
+        ),
+        (
+            "a host of two kinds",
+            with(
+                host("wrong", "127.64.0.0/16"),
+                &json!({"spec": {"simulated": {}}}),
+            ),
+            &["spec", "exactly one of libvirt and simulated"],
+        ),
+        (
+            "a simulated host whose addresses are not on loopback",
+            wrong(json!({"nodeAddressRange": "10.64.0.0/16"})),
+            &["spec", "within 127.0.0.0/8"],
+        ),
+        (
+            "a simulated host with this machine's own address",
+            wrong(json!({"nodeAddressRange": "127.0.0.0/16"})),
+            &["spec", "without 127.0.0.1"],
+        ),
+        (
+            "a duration without a unit",
+            wrong(json!({"simulated": {"durations": {"boot": "4"}}})),
+            &["spec.simulated.durations.boot"],
+        ),
+        (
+            "a simulated host's memory in other units",
+            wrong(json!({"simulated": {"memory": "256GB"}})),
+            &["spec.simulated.memory", "256GB"],
+        ),
+        (
+            "a socket that is no absolute path",
+            wrong(json!({"simulated": {"socket": "simulator.sock"}})),
+            &["spec.simulated.socket"],
+        ),
+    ]
+}
+
+async fn kind_that_changes(cases: Cases) {
+    let objects = Objects::new(cases.client, "default");
+    objects
+        .create(simulated_host("kind-that-changes", "127.65.0.0/16"))
+        .await
+        .unwrap();
+    let change = json!({"spec": {
+        "simulated": null, "libvirt": {"uri": "qemu:///system", "domainType": "kvm", "storagePool": "seedbed"},
+    }});
+    let message = objects
+        .change("HypervisorHost", "kind-that-changes", &change)
+        .await
+        .expect_err("it was accepted");
+    assert!(message.contains("the kind of a host cannot be changed"), "{message}");
+    objects.delete("HypervisorHost", "kind-that-changes").await;
 }
 
 fn hosts() -> Vec<Wrong> {

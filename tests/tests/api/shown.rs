@@ -4,7 +4,7 @@ use seedbed_tests::objects::told;
 use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
-use seedbed_tests::inputs::{cluster, pool};
+use seedbed_tests::inputs::{cluster, pool, simulated_host};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("shown: kubectl explain", explain),
         Case::new("shown: short names and the category", names),
         Case::new("shown: columns", columns),
+        Case::new("shown: a simulated host as such, and that its simulator is not there", simulated),
         Case::new("shown: kubectl scale and the scale subresource", scale),
         Case::new("shown: kubectl wait", wait),
     ]
@@ -102,6 +103,27 @@ fn header(text: &str) -> Vec<&str> {
         .unwrap_or_default()
         .split_whitespace()
         .collect()
+}
+
+async fn simulated(cases: Cases) {
+    let objects = Objects::new(cases.client.clone(), "default");
+    objects
+        .create(simulated_host("shown-simulated", "127.67.0.0/16"))
+        .await
+        .unwrap();
+    objects
+        .told(
+            "HypervisorHost",
+            "shown-simulated",
+            "Ready",
+            "Unknown",
+            &["HostUnreachable", "/nowhere/simulator.sock", "start seedbed-simulator"],
+        )
+        .await;
+    let said = cases.seed.kubectl(&["get", "hh", "shown-simulated"]).unwrap();
+    let row: Vec<&str> = said.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..3], ["shown-simulated", "Unknown", "simulated"], "{said}");
+    objects.delete("HypervisorHost", "shown-simulated").await;
 }
 
 async fn columns(cases: Cases) {

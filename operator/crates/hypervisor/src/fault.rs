@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a call to a host did not give what was asked. Only [`Fault::Refused`], [`Fault::Conflict`], [`Fault::NotFound`],
 /// [`Fault::Unsupported`] and [`Fault::Source`] are the host's (or the source's) own word; after the others the outcome is
 /// unknown and has to be observed before anything else is done.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// The host cannot be reached, or the connection was lost during the call.
     #[error("{operation}: the host is not reachable: {message}")]

@@ -4,6 +4,7 @@
 //! effect of one, and a call that meets somebody else's object of the same name returns [`Fault::Conflict`] and changes nothing.
 //! A look that fails returns a [`Fault`]; only the host's own word that a thing is not there becomes `None`.
 
+mod around;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(any(feature = "libvirt", feature = "simulated"))]
@@ -14,8 +15,11 @@ pub mod libvirt;
 mod model;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 mod unavailable;
 
+pub use around::{Around, Call, Wrapped};
 pub use fault::Fault;
 pub use model::{
     Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent, HostFacts,

@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Whose a domain or network is, as it stands in its metadata.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// The cluster's namespace.
     pub namespace: String,
@@ -49,7 +50,7 @@ impl fmt::Display for Owner {
 }
 
 /// Who executes the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DomainType {
     /// The processor, by KVM.
     Kvm,
@@ -58,7 +59,7 @@ pub enum DomainType {
 }
 
 /// What a host is and what it has to give.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// The host's own name.
     pub hostname: String,
@@ -77,7 +78,7 @@ pub struct HostFacts {
 }
 
 /// Everything on a host that could be ours or in our way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// All domains, running or not.
     pub domains: Vec<DomainFacts>,
@@ -88,7 +89,7 @@ pub struct Inventory {
 }
 
 /// Power state of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PowerState {
     /// The guest runs.
     Running,
@@ -101,7 +102,7 @@ pub enum PowerState {
 }
 
 /// A domain as it was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainFacts {
     /// Its name.
     pub name: String,
@@ -122,7 +123,7 @@ pub struct DomainFacts {
 }
 
 /// A network as it was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkFacts {
     /// Its name.
     pub name: String,
@@ -139,7 +140,7 @@ pub struct NetworkFacts {
 }
 
 /// A volume as it was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeFacts {
     /// Its name in the pool.
     pub name: String,
@@ -152,7 +153,7 @@ pub struct VolumeFacts {
 }
 
 /// A cluster's own NAT network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// Its name on the host.
     pub name: String,
@@ -172,7 +173,7 @@ pub struct NetworkSpec {
 ///
 /// Within one network, give an address the same MAC for ever, also when another machine takes it over: the host's DHCP server keeps
 /// an address for the card that had it until its lease ends (an hour), and answers no other card meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// MAC address, lower-case, with colons.
     pub mac: String,
@@ -183,7 +184,7 @@ pub struct Reservation {
 }
 
 /// Format of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeFormat {
     /// QEMU's copy-on-write format.
     Qcow2,
@@ -192,7 +193,7 @@ pub enum VolumeFormat {
 }
 
 /// A volume to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSpec {
     /// Its name in the pool.
     pub name: String,
@@ -205,7 +206,7 @@ pub struct VolumeSpec {
 }
 
 /// How a domain boots.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Boot {
     /// The host loads a kernel and an initrd from volumes of the pool.
     Direct {
@@ -221,7 +222,7 @@ pub enum Boot {
 }
 
 /// A disk of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     /// Volume in the pool.
     pub volume: String,
@@ -232,7 +233,7 @@ pub struct DiskSpec {
 }
 
 /// A network card of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicSpec {
     /// Network on the host.
     pub network: String,
@@ -241,7 +242,7 @@ pub struct NicSpec {
 }
 
 /// A domain to define.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSpec {
     /// Its name on the host.
     pub name: String,
@@ -266,7 +267,7 @@ pub struct DomainSpec {
 }
 
 /// Something that happened on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEvent {
     /// The domain it happened to; none where it concerns the whole host.
     pub domain: Option<String>,
@@ -275,7 +276,7 @@ pub struct HostEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A domain was started, stopped, suspended, resumed, crashed, defined or undefined: look again.
     DomainChanged,

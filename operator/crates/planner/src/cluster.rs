@@ -11,6 +11,8 @@ pub struct ControlPlaneMachine {
     pub up_to_date: bool,
     /// Whether its deletion was asked for.
     pub deleting: bool,
+    /// Whether kubeadm was begun on it, which gives it the cluster's keys.
+    pub begun: bool,
 }
 
 /// Everything that was seen of a cluster that should exist.
@@ -28,7 +30,7 @@ pub struct Seen {
     pub host: Observed<()>,
     /// Whether a network range was written down.
     pub allocated: bool,
-    /// Whether the CA Secrets are there.
+    /// Whether all CA Secrets are there.
     pub pki: bool,
     /// Whether the network is up; a network of that name that is not ours is told.
     pub network: Observed<NetworkState>,
@@ -147,7 +149,7 @@ pub fn advance(seen: &Seen) -> Decision {
         Some(machine) => machine,
     };
     if !seen.pki {
-        return Decision::Do(Effect::CreatePki);
+        return without_keys(seen, control_plane);
     }
     match &seen.network {
         Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
@@ -169,6 +171,23 @@ pub fn advance(seen: &Seen) -> Decision {
         return Decision::Do(Effect::WriteKubeconfig);
     }
     Decision::Settled
+}
+
+/// What to do without the keys. A control plane that may have had them trusts no others: new ones are made for a new one only.
+fn without_keys(seen: &Seen, control_plane: &ControlPlaneMachine) -> Decision {
+    if !control_plane.begun {
+        return Decision::Do(Effect::CreatePki);
+    }
+    if seen.initialized {
+        return Decision::Stalled(
+            Reason::KeysLost,
+            "a Secret with the cluster's certificate authorities or keys was deleted, and its nodes trust no others: restore it from a backup, or delete the DevCluster and create it again".to_owned(),
+        );
+    }
+    if control_plane.deleting {
+        return Decision::Settled;
+    }
+    Decision::Do(Effect::ReplaceControlPlane)
 }
 
 /// Everything that was seen of a cluster that should go.
@@ -244,6 +263,7 @@ mod tests {
                 seen.control_plane = Some(ControlPlaneMachine {
                     up_to_date: true,
                     deleting: false,
+                    begun: false,
                 });
                 seen.endpoint_known = true;
             }
@@ -274,6 +294,32 @@ mod tests {
                 Effect::WriteKubeconfig
             ]
         );
+    }
+
+    fn without_keys(initialized: bool, begun: bool) -> Decision {
+        advance(&Seen {
+            initialized,
+            allocated: true,
+            control_plane: Some(ControlPlaneMachine {
+                up_to_date: true,
+                deleting: false,
+                begun,
+            }),
+            ..new_cluster()
+        })
+    }
+
+    #[test]
+    fn keys_that_were_lost_are_made_anew_for_a_new_control_plane_only() {
+        assert_eq!(without_keys(false, false), Decision::Do(Effect::CreatePki));
+        assert_eq!(
+            without_keys(false, true),
+            Decision::Do(Effect::ReplaceControlPlane)
+        );
+        assert!(matches!(
+            without_keys(true, true),
+            Decision::Stalled(Reason::KeysLost, _)
+        ));
     }
 
     #[test]

@@ -38,8 +38,10 @@ pub struct Domain {
 pub enum Power {
     /// The guest runs.
     Running,
-    /// The guest is off or crashed.
+    /// The guest is off.
     Off,
+    /// The guest crashed, and the host keeps it as it was then.
+    Crashed,
     /// Somebody suspended the guest.
     Paused,
 }
@@ -121,6 +123,8 @@ pub struct Seen {
     pub job: Observed<Job>,
     /// Whether the time to wait before the next attempt is over.
     pub retry_due: bool,
+    /// Whether the cluster's keys are there, which a control plane begins with.
+    pub keys: bool,
     /// Whether new nodes can join the cluster.
     pub joinable: Observed<bool>,
     /// Whether the control plane that it joins is not the one any more that its join token was made on.
@@ -274,6 +278,8 @@ pub fn advance(seen: &Seen) -> Decision {
         ),
         Some(domain) => match domain.power {
             Power::Off => Decision::Do(Effect::StartDomain),
+            // It can be started only once it is off.
+            Power::Crashed => Decision::Do(Effect::PowerOff),
             Power::Paused => wait(
                 Reason::NotRunning,
                 "the guest is suspended on the host; resume it with virsh resume",
@@ -369,6 +375,13 @@ fn begin(seen: &Seen, attempt: i32) -> Decision {
         return wait(
             Reason::WaitingForGuest,
             "the guest boots; its agent does not answer yet",
+            Urgency::Soon,
+        );
+    }
+    if seen.role == MachineRole::ControlPlane && !seen.keys {
+        return wait(
+            Reason::WaitingForControlPlane,
+            "the cluster's certificate authorities are not there yet",
             Urgency::Soon,
         );
     }

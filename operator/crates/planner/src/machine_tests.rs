@@ -16,6 +16,7 @@ fn fresh(role: MachineRole) -> Seen {
         attempt: None,
         job: Observed::Known(Job::NotStarted),
         retry_due: true,
+        keys: true,
         joinable: Observed::Known(false),
         token_lost: Observed::Known(false),
         node: Observed::Known(None),

@@ -43,6 +43,11 @@ pub fn domain(namespace: &str, machine: &str) -> String {
     format!("{namespace}.{machine}")
 }
 
+/// Namespace and name of the machine whose domain would have that name; none where it is no machine's. Neither has dots.
+pub fn machine_of_domain(domain: &str) -> Option<(&str, &str)> {
+    domain.split_once('.')
+}
+
 /// Name of a cluster's network on its host.
 pub fn network(namespace: &str, cluster: &str) -> String {
     format!("{namespace}.{cluster}")

@@ -1,12 +1,13 @@
 //! Carries out one effect on a cluster. Each can be carried out again: what is done already is left as it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::ByteString;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use seedbed_crds::{DeletionPolicy, DevMachine, DevMachineSpec, LocalReference, MachineRole};
+use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole};
 use seedbed_hypervisor::NetworkSpec;
 use seedbed_planner::allocation::Allocations;
 use seedbed_planner::cluster::Effect;
@@ -26,9 +27,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let cluster = &subject.cluster;
     match effect {
         Effect::Allocate => allocate(subject, world).await,
-        Effect::CreatePki => pki::create(&context.client, cluster, context.clock.now().as_second())
-            .await
-            .map_err(|e| Error::step("keys", e)),
+        Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {
@@ -59,20 +58,34 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::DeleteSecrets => delete_secrets(subject, world).await,
         Effect::RemoveFinalizer => {
             context.children.forget(&access::key(cluster));
-            world.accesses.forget(&owned::uid(cluster));
-            world.policies.forget(cluster);
+            world.forget_cluster(cluster);
             finalizer::remove(&context.client, cluster).await
         }
     }
 }
 
-/// Chooses a range that nothing on the host uses and writes it down. Clusters are allotted one after another: two that looked at
-/// the same time would choose the same range.
+async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let context = &world.context;
+    // What was made from keys that are gone is of no use with the new ones.
+    context.children.forget(&access::key(cluster));
+    world.accesses.forget(&owned::uid(cluster));
+    let made = pki::create(&context.client, cluster, context.clock.now().as_second())
+        .await
+        .map_err(|e| Error::step("keys", e))?;
+    if let Some(keys) = made {
+        let now = context.clock.elapsed();
+        world.keys.put(&owned::uid(cluster), Arc::new(keys), now);
+    }
+    Ok(())
+}
+
+/// Chooses a range that nothing on the host uses and writes it down. The clusters of a host are allotted one after
+/// another: two that looked at the same time would choose the same range.
 async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
-    let _one_at_a_time = world.allotting.lock().await;
     let Some((host, _)) = &subject.host else {
         return Ok(());
     };
+    let mut on_host = world.ranges.hold(&host.name_any()).await;
     let wanted = subject
         .cluster
         .spec
@@ -83,7 +96,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let node_cidr = if let Some(range) = wanted {
         range
     } else {
-        let used = observe::used_ranges(subject, world).await?;
+        let used = observe::used_ranges(subject, &mut on_host, world).await?;
         let pool: Ipv4Net = host.spec.node_address_range.parse().map_err(|_| {
             Error::step(
                 "allocation",
@@ -103,20 +116,22 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         bridge: names::bridge(&owned::uid(&subject.cluster)),
         machines: BTreeMap::new(),
     };
-    allocations::create(&world.context.client, &subject.cluster, &allocations)
+    let uid = owned::uid(&subject.cluster);
+    // Even where no answer comes it may have been written.
+    on_host.allot(&uid, allocations.node_cidr);
+    let stored = allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
-        .map_err(|e| Error::step("allocation", e))
+        .map_err(|e| Error::step("allocation", e))?;
+    world.allocations.put(&uid, stored, world.context.clock.elapsed());
+    Ok(())
 }
 
 async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {
     let Some((_, hypervisor)) = &subject.host else {
         return Ok(());
     };
-    // Read anew: machines may have been allotted their addresses since the look.
-    let stored = allocations::load(&world.context.client, &subject.cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
-    let Some(stored) = stored else {
+    // Machines may have been allotted their addresses since the look.
+    let Some(stored) = world.allocations(&subject.cluster).await? else {
         return Ok(());
     };
     let spec = NetworkSpec {
@@ -183,23 +198,25 @@ async fn delete_machines(machines: &[&DevMachine], world: &World) -> Result<(), 
 async fn write_kubeconfig(subject: &Subject, world: &World) -> Result<(), Error> {
     let context = &world.context;
     let cluster = &subject.cluster;
-    let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
-    let keys = pki::load(&context.client, &namespace, &name)
-        .await
-        .map_err(|e| Error::step("keys", e))?;
+    let name = owned::name(cluster);
+    let keys = world.keys(cluster).await?;
     let (Some(keys), Some(address)) = (keys, access::api_server(&name, subject.stored.as_ref())) else {
         return Ok(());
     };
     let text = access::kubeconfig(context, cluster, &keys.ca, address)?;
     let data = BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]);
     let secret = pki::secret(cluster, pki::kubeconfig_secret(&name), data);
-    secrets::write(&context.client, cluster, secret).await
+    secrets::write(&context.client, cluster, secret).await?;
+    let now = context.clock.elapsed();
+    world.kubeconfigs.put(&owned::uid(cluster), address, now);
+    Ok(())
 }
 
 /// Removes what the operator wrote for the cluster. What is retained keeps its keys: without them nobody could use it any more.
 async fn delete_secrets(subject: &Subject, world: &World) -> Result<(), Error> {
     let client = &world.context.client;
     let cluster = &subject.cluster;
+    world.forget_cluster(cluster);
     match cluster.spec.deletion_policy {
         DeletionPolicy::Delete => secrets::delete(client, cluster).await?,
         DeletionPolicy::Retain => secrets::disown(client, cluster).await?,

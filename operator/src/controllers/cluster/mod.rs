@@ -3,6 +3,7 @@
 mod apply;
 mod observe;
 mod policies;
+mod ranges;
 mod status;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
 
+use super::current::{current, wrote};
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, transitions};
@@ -20,9 +22,13 @@ use crate::errors::Error;
 use crate::events::EventType;
 use crate::status::{describe, write_status};
 use observe::Subject;
+pub use ranges::Ranges;
 
-/// How soon to look again where nothing is expected.
-const LATER: Duration = Duration::from_mins(1);
+/// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
+const LATER: Duration = Duration::from_mins(5);
+/// How soon to look again at an initialised cluster whose API nobody has looked at yet, if the end of that look is not told earlier:
+/// after a start of the operator what is well would be told as unknown for a moment.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 
@@ -30,11 +36,7 @@ const BLOCKED: Duration = Duration::from_secs(10);
 pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let api = Api::<DevCluster>::namespaced(context.client.clone(), &owned::namespace(cached));
-    let found = api
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(|e| Error::api(describe(cached), e))?;
-    let Some(cluster) = found.filter(|c| c.uid() == cached.uid()) else {
+    let Some(cluster) = current(world, &api, cached).await? else {
         context
             .metrics
             .cluster_gone(&owned::namespace(cached), &cached.name_any());
@@ -46,15 +48,22 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     if !going && !finalizer::is_set(&cluster) {
-        finalizer::add(&context.client, &cluster).await?;
+        wrote(world, &finalizer::add(&context.client, &cluster).await?);
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
+    if !going && is_initialized(&subject.cluster) && !subject.child_looked {
+        return Ok(Action::requeue(FIRST_LOOK));
+    }
     if going {
         leave(&api, &subject, world).await
     } else {
         advance(&api, &subject, world).await
     }
+}
+
+fn is_initialized(cluster: &DevCluster) -> bool {
+    cluster.status.as_ref().is_some_and(|status| status.initialized)
 }
 
 async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {
@@ -69,18 +78,20 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         pools: &pools,
     };
     let status = status::build(&pass, context.clock.now());
-    if let Some(written) = transitions::save(context, api, &subject.cluster, status).await? {
-        context.metrics.cluster(&written);
+    let saved = transitions::save_paced(world, api, &subject.cluster, status).await?;
+    if let Some(written) = &saved.written {
+        context.metrics.cluster(written);
     }
     policies::warn(subject, world).await;
     if let Some(error) = error {
         return Err(error);
     }
-    Ok(Action::requeue(match decision {
+    let next = match decision {
         Decision::Do(_) => Duration::ZERO,
         Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
-    }))
+    };
+    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
 }
 
 /// Does what was decided. A step that failed becomes what is in the way, so that the status says it.

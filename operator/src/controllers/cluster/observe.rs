@@ -11,12 +11,14 @@ use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
 use seedbed_planner::{Observed, address, names, template};
 
+use super::ranges::OnHost;
 use crate::child::ChildView;
-use crate::controllers::allocations::{self, Stored};
+use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
 use crate::controllers::{access, owned, pki, profile, secrets};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
+use crate::status::describe;
 
 /// A cluster with all that it refers to.
 pub struct Subject {
@@ -32,6 +34,8 @@ pub struct Subject {
     pub machines: Vec<DevMachine>,
     /// What its own API says.
     pub view: ChildView,
+    /// Whether the first look at its API, if it has one, is over.
+    pub child_looked: bool,
 }
 
 impl Subject {
@@ -66,17 +70,18 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         let hypervisor = context.hosts.hypervisor(&host);
         (host, hypervisor)
     });
-    let stored = allocations::load(&context.client, &cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
+    let stored = world.allocations(&cluster).await?;
     let plan = host
         .as_ref()
         .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(&cluster, host)).ok());
     let machines = world.machines_of_cluster(&cluster);
-    let view = match access::child(context, &world.accesses, &cluster, stored.as_ref()).await {
-        Ok(Some(child)) => child.view(),
-        Ok(None) => ChildView::unknown("the address of its API server is not known yet"),
-        Err(error) => ChildView::unknown(&error.to_string()),
+    let (view, child_looked) = match access::child(world, &cluster, stored.as_ref()).await {
+        Ok(Some(child)) => (child.view(), child.has_looked()),
+        Ok(None) => (
+            ChildView::unknown("the address of its API server is not known yet"),
+            true,
+        ),
+        Err(error) => (ChildView::unknown(&error.to_string()), true),
     };
     Ok(Subject {
         cluster,
@@ -85,20 +90,18 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
         plan,
         machines,
         view,
+        child_looked,
     })
 }
 
 /// Looks at a cluster that should exist.
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
-    let (namespace, name) = (owned::namespace(&subject.cluster), owned::name(&subject.cluster));
-    let client = &world.context.client;
+    let name = owned::name(&subject.cluster);
     let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
     let api_server = access::api_server(&name, subject.stored.as_ref());
-    let kubeconfig = Api::<Secret>::namespaced(client.clone(), &namespace)
-        .get_opt(&pki::kubeconfig_secret(&name))
-        .await
-        .map_err(|e| Error::api(format!("Secret {namespace}/{name}-kubeconfig: get"), e))?;
     let hash = template::control_plane_hash(&subject.cluster.spec);
+    let pki = world.keys(&subject.cluster).await?.is_some();
+    let begun = !pki && begun(subject, world).await?;
     Ok(Seen {
         paused: subject.cluster.spec.paused,
         spec: check(subject, world).await?,
@@ -107,24 +110,59 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
         },
         allocated: subject.stored.is_some(),
-        pki: pki::load(client, &namespace, &name)
-            .await
-            .map_err(|e| Error::step("keys", e))?
-            .is_some(),
+        pki,
         network: network(subject).await,
-        kubeconfig: kubeconfig.is_some_and(|secret| speaks_of(&secret, api_server)),
+        kubeconfig: has_kubeconfig(subject, world).await?,
         initialized,
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
             up_to_date: m.spec.template_hash == hash,
             deleting: m.metadata.deletion_timestamp.is_some(),
+            begun,
         }),
         endpoint_known: api_server.is_some(),
     })
 }
 
+/// Whether the kubeconfig Secret is there and for the API server at its present address.
+async fn has_kubeconfig(subject: &Subject, world: &World) -> Result<bool, Error> {
+    let cluster = &subject.cluster;
+    let (namespace, name, uid) = (owned::namespace(cluster), owned::name(cluster), owned::uid(cluster));
+    let Some(address) = access::api_server(&name, subject.stored.as_ref()) else {
+        return Ok(false);
+    };
+    let now = world.context.clock.elapsed();
+    if world.kubeconfigs.get(&uid, now) == Some(address) {
+        return Ok(true);
+    }
+    let secret = Api::<Secret>::namespaced(world.context.client.clone(), &namespace)
+        .get_opt(&pki::kubeconfig_secret(&name))
+        .await
+        .map_err(|e| Error::api(format!("Secret {namespace}/{name}-kubeconfig: get"), e))?;
+    let found = secret.is_some_and(|secret| speaks_of(&secret, address));
+    if found {
+        world.kubeconfigs.put(&uid, address, now);
+    }
+    Ok(found)
+}
+
+/// Whether kubeadm was begun on the control plane, as the API server has it now: a cache that lags would let new keys be made for
+/// one that has others.
+async fn begun(subject: &Subject, world: &World) -> Result<bool, Error> {
+    let Some(machine) = subject.control_plane() else {
+        return Ok(false);
+    };
+    let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(machine));
+    let found = api
+        .get_opt(&machine.name_any())
+        .await
+        .map_err(|e| Error::api(describe(machine), e))?;
+    Ok(found
+        .and_then(|machine| machine.status)
+        .is_some_and(|status| status.bootstrap.is_some()))
+}
+
 /// Whether the kubeconfig is for the API server at that address.
-fn speaks_of(secret: &Secret, api_server: Option<std::net::Ipv4Addr>) -> bool {
-    let Some(address) = api_server else { return false };
+fn speaks_of(secret: &Secret, address: std::net::Ipv4Addr) -> bool {
     let url = ClusterPlan::endpoint(address).url();
     secret
         .data
@@ -249,7 +287,8 @@ async fn ranges(
     if allotted.is_some_and(|a| wanted.is_none_or(|w| w == a)) {
         return Ok(None);
     }
-    let used = match used_ranges(subject, world).await {
+    let mut on_host = world.ranges.hold(&host.name_any()).await;
+    let used = match used_ranges(subject, &mut on_host, world).await {
         Ok(used) => used,
         Err(Error::Host(_)) => return Ok(None),
         Err(error) => return Err(error),
@@ -268,23 +307,17 @@ async fn ranges(
     })
 }
 
-/// Ranges that are in use on the cluster's host: those of other clusters, and those of every network on the host.
-pub async fn used_ranges(subject: &Subject, world: &World) -> Result<Vec<Ipv4Net>, Error> {
+/// Ranges that are in use: those of others on the cluster's host, and the cluster's own for pods and services.
+pub async fn used_ranges(
+    subject: &Subject,
+    on_host: &mut OnHost,
+    world: &World,
+) -> Result<Vec<Ipv4Net>, Error> {
     let Some((host, hypervisor)) = &subject.host else {
         return Ok(Vec::new());
     };
-    let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
     let own = owned::uid(&subject.cluster);
-    let inventory = hypervisor.inventory().await?;
-    used.extend(
-        inventory
-            .networks
-            .iter()
-            .filter(|n| n.owner.as_ref().is_none_or(|o| o.cluster_uid != own))
-            .filter_map(|n| n.cidr),
-    );
+    let mut used = on_host.of_others(&own, host, hypervisor.as_ref(), world).await?;
     used.extend(subject.plan.as_ref().map(|p| p.pod_cidr));
     used.extend(subject.cluster.spec.network.service_cidr.parse::<Ipv4Net>().ok());
     Ok(used)

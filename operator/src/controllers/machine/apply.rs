@@ -165,17 +165,24 @@ async fn write_allocations(
     stored: &allocations::Stored,
     new: &seedbed_planner::allocation::Allocations,
 ) -> Result<(), Error> {
-    allocations::replace(&world.context.client, &subject.cluster, stored, new)
-        .await
-        .map_err(|error| {
-            if error.conflict() {
+    let uid = owned::uid(&subject.cluster);
+    match allocations::replace(&world.context.client, &subject.cluster, stored, new).await {
+        Ok(stored) => {
+            world.allocations.put(&uid, stored, world.context.clock.elapsed());
+            Ok(())
+        }
+        Err(error) => {
+            // Whoever wrote meanwhile knows better, or nobody knows what was written: read again.
+            world.allocations.forget(&uid);
+            Err(if error.conflict() {
                 Error::Conflict {
                     object: format!("allocations of DevCluster {}", subject.owner.cluster),
                 }
             } else {
                 Error::step("allocation", error)
-            }
-        })
+            })
+        }
+    }
 }
 
 fn allocated(subject: &Subject) -> Result<&seedbed_planner::allocation::MachineAllocation, Error> {
@@ -232,7 +239,7 @@ fn release(subject: &Subject) -> Result<&seedbed_crds::KubernetesRelease, Error>
 fn domain_spec(subject: &Subject) -> Result<DomainSpec, Error> {
     let [root, cidata] = subject.volumes();
     let machine = &subject.machine.spec.machine;
-    let emulated = subject.host.spec.libvirt.domain_type == seedbed_crds::DomainType::Qemu;
+    let emulated = subject.host.spec.is_emulated();
     let boot = match releases::boot_volumes(release(subject)?) {
         Some((kernel, initrd, arguments)) => Boot::Direct {
             kernel,
@@ -280,7 +287,10 @@ fn extra(emulated: bool) -> &'static str {
 
 /// Makes the join token where the machine joins, and starts the job. The intent was written down before.
 async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
-    let keys = join::keys(subject, world).await?;
+    let keys = world
+        .present_keys(&subject.cluster)
+        .await?
+        .ok_or_else(|| join::no_keys(subject))?;
     let token = join::derive(subject, &keys)?;
     let plan = plan(subject)?;
     let contents = contents(&world.context.client, &subject.owner.namespace, &plan).await?;

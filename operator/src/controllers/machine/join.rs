@@ -1,5 +1,7 @@
 //! The token with which a machine joins its cluster.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use seedbed_crds::{DevMachine, MachineRole};
 use seedbed_kubeadm::pki::ClusterPki;
@@ -9,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::observe::Subject;
 use crate::controllers::world::World;
-use crate::controllers::{owned, pki};
+use crate::controllers::owned;
 use crate::errors::Error;
 use crate::render::TOKEN_TTL_SECONDS;
 
 /// The machine's join token.
 pub async fn token(subject: &Subject, world: &World) -> Result<BootstrapToken, Error> {
-    derive(subject, &keys(subject, world).await?)
+    derive(subject, &*keys(subject, world).await?)
 }
 
 /// The machine's join token. It is made from the CA's key, which nobody who could not make tokens anyway has, and from the
@@ -87,15 +89,15 @@ pub fn no_address() -> Error {
 }
 
 /// The cluster's keys, which are there before any machine is.
-pub async fn keys(subject: &Subject, world: &World) -> Result<ClusterPki, Error> {
+async fn keys(subject: &Subject, world: &World) -> Result<Arc<ClusterPki>, Error> {
+    world.keys(&subject.cluster).await?.ok_or_else(|| no_keys(subject))
+}
+
+/// A machine cannot be made part of a cluster whose keys are not there.
+pub fn no_keys(subject: &Subject) -> Error {
     let (namespace, cluster) = (&subject.owner.namespace, &subject.owner.cluster);
-    pki::load(&world.context.client, namespace, cluster)
-        .await
-        .map_err(|e| Error::step("keys", e))?
-        .ok_or_else(|| {
-            Error::step(
-                "keys",
-                format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
-            )
-        })
+    Error::step(
+        "keys",
+        format!("the CA Secrets of DevCluster {namespace}/{cluster} are not there"),
+    )
 }

@@ -18,9 +18,10 @@ use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
 
 use super::access;
+use super::current::current;
 use super::failure::Failure;
 use super::world::World;
-use super::{allocations, finalizer, owned, profile, transitions};
+use super::{finalizer, owned, profile, transitions};
 use crate::context::jittered;
 use crate::deletion;
 use crate::errors::Error;
@@ -30,8 +31,8 @@ use observe::Subject;
 
 /// How soon to look again at a guest that is at work.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon to look again where nothing is expected: what the watches missed is found then.
-const LATER: Duration = Duration::from_mins(1);
+/// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
+const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again where something outside is in the way.
 const BLOCKED: Duration = Duration::from_secs(10);
 
@@ -40,11 +41,7 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     let context = &world.context;
     let namespace = owned::namespace(cached);
     let api = Api::<DevMachine>::namespaced(context.client.clone(), &namespace);
-    let found = api
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(|e| Error::api(describe(cached), e))?;
-    let Some(machine) = found.filter(|m| m.uid() == cached.uid()) else {
+    let Some(machine) = current(world, &api, cached).await? else {
         context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     };
@@ -58,6 +55,10 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
     };
+    if is_first_look_awaited(&subject) {
+        // Its end is told.
+        return Ok(Action::requeue(SOON));
+    }
     let (decided, facts) = if leaving {
         let (seen, facts) = observe::leaving(&subject, now).await;
         (machine::leave(&seen), facts)
@@ -71,13 +72,26 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let status = status::build(&subject, &facts, &decision, outcome, now);
-    if let Some(written) = transitions::save(context, &api, &subject.machine, status).await? {
-        context.metrics.machine(&written);
+    let saved = transitions::save_paced(world, &api, &subject.machine, status).await?;
+    if let Some(written) = &saved.written {
+        context.metrics.machine(written);
     }
     match error {
         Some(error) => Err(error),
-        None => Ok(next(&decision, context)),
+        None => {
+            let next = next(&decision, context);
+            Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+        }
     }
+}
+
+/// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would
+/// be told as unknown for a moment.
+fn is_first_look_awaited(subject: &Subject) -> bool {
+    let cluster = &subject.cluster;
+    let should_answer = cluster.metadata.deletion_timestamp.is_none()
+        && cluster.status.as_ref().is_some_and(|status| status.initialized);
+    should_answer && subject.child.as_ref().is_some_and(|child| !child.has_looked())
 }
 
 /// Does what was decided. A step that failed becomes what is waited for, so that the status says it.
@@ -109,14 +123,14 @@ async fn carry_out(
     }
 }
 
-fn next(decision: &Decision, context: &crate::context::Context) -> Action {
-    Action::requeue(match decision {
+fn next(decision: &Decision, context: &crate::context::Context) -> Duration {
+    match decision {
         Decision::Do(_) => Duration::ZERO,
         Decision::Wait(wait) if wait.urgency == Urgency::Soon => SOON,
         Decision::Wait(wait) if matches!(wait.reason, Reason::NodeNotReady | Reason::Paused) => LATER,
         Decision::Wait(_) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
-    })
+    }
 }
 
 /// Everything that the machine refers to; none where its cluster or host cannot be found.
@@ -138,12 +152,10 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
         .as_ref()
         .and_then(|p| world.pool(&namespace, &p.name));
     let hypervisor = context.hosts.hypervisor(&host);
-    let stored = allocations::load(&context.client, &cluster)
-        .await
-        .map_err(|e| Error::step("allocation", e))?;
+    let stored = world.allocations(&cluster).await?;
     let plan =
         ClusterPlan::new(&cluster, profile::of(&cluster, &host)).map_err(|e| Error::step("render", e))?;
-    let child = access::child(context, &world.accesses, &cluster, stored.as_ref()).await?;
+    let child = access::child(world, &cluster, stored.as_ref()).await?;
     let owner = Owner {
         namespace: namespace.clone(),
         cluster: owned::name(&cluster),

@@ -119,7 +119,8 @@ impl Subject {
                 power: match d.power {
                     PowerState::Running => Power::Running,
                     PowerState::Paused => Power::Paused,
-                    PowerState::Off | PowerState::Crashed => Power::Off,
+                    PowerState::Off => Power::Off,
+                    PowerState::Crashed => Power::Crashed,
                 },
                 foreign: foreign(d, &self.owner),
             });
@@ -142,10 +143,7 @@ impl Subject {
             return Observed::Unknown("the address of the cluster's API server is not known yet".to_owned());
         };
         let (name, shape) = (self.name(), self.shape());
-        child.view().nodes.map(|all| {
-            let found = all
-                .into_iter()
-                .find(|n| n.metadata.name.as_deref() == Some(name.as_str()));
+        child.node(&name).map(|found| {
             let view = found.as_ref().map(|n| NodeView {
                 ready: nodes::is_ready(n),
                 message: nodes::not_ready_message(n),
@@ -231,6 +229,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         attempt,
         job: Observed::Unknown(not_looked()),
         retry_due: retry_due(&status, now),
+        keys: subject.child.is_some(),
         joinable: Observed::Unknown(not_looked()),
         token_lost: Observed::Unknown(not_looked()),
         node: Observed::Unknown(not_looked()),
@@ -382,9 +381,8 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
     };
     let own_turn = turn(&subject.machine);
     let older: Vec<Demand> = world
-        .all_machines()
-        .iter()
-        .filter(|m| m.spec.host_ref == subject.machine.spec.host_ref && turn(m) < own_turn)
+        .machines_on_host(&subject.machine.spec.host_ref.name)
+        .filter(|m| turn(m) < own_turn)
         .map(|m| demand(&m.spec.machine))
         .collect();
     let host = owned::name(&subject.host);

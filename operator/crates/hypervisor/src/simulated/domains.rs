@@ -94,11 +94,15 @@ impl State {
             PowerState::Running => return Ok(()),
             // The guest goes on where it was.
             PowerState::Paused => {
-                self.switch(name, PowerState::Running);
-                self.changes.push(Change::Definition(name.to_owned()));
+                self.resume(name);
                 return Ok(());
             }
-            PowerState::Off | PowerState::Crashed => domain.spec.clone(),
+            PowerState::Crashed => {
+                return Err(Refusal::Refused(
+                    "Requested operation is not valid: domain is already running".to_owned(),
+                ));
+            }
+            PowerState::Off => domain.spec.clone(),
         };
         for disk in &spec.disks {
             if !self.volumes.contains_key(&disk.volume) {
@@ -176,6 +180,50 @@ impl State {
     fn switch(&mut self, name: &str, power: PowerState) {
         if let Some(domain) = self.domains.get_mut(name) {
             domain.power = power;
+        }
+    }
+
+    /// Somebody suspends the guest.
+    pub(super) fn suspend(&mut self, name: &str) {
+        if self
+            .domains
+            .get(name)
+            .is_some_and(|d| d.power == PowerState::Running)
+        {
+            self.switch(name, PowerState::Paused);
+            self.changes.push(Change::Suspended(name.to_owned(), true));
+        }
+    }
+
+    /// Somebody lets a suspended guest go on.
+    pub(super) fn resume(&mut self, name: &str) {
+        if self
+            .domains
+            .get(name)
+            .is_some_and(|d| d.power == PowerState::Paused)
+        {
+            self.switch(name, PowerState::Running);
+            self.changes.push(Change::Suspended(name.to_owned(), false));
+        }
+    }
+
+    /// The guest's kernel panics, and the guest is kept as it was then.
+    pub(super) fn crash(&mut self, name: &str) {
+        if self
+            .domains
+            .get(name)
+            .is_some_and(|d| d.power == PowerState::Running)
+        {
+            self.switch(name, PowerState::Crashed);
+            self.changes.push(Change::Off(name.to_owned()));
+        }
+    }
+
+    pub(super) fn remove_foreign_domain(&mut self, name: &str) {
+        if self.domains.get(name).is_some_and(|d| !d.ours) {
+            self.cut(name);
+            self.domains.remove(name);
+            self.changes.push(Change::Definition(name.to_owned()));
         }
     }
 

@@ -27,6 +27,17 @@ use crate::{
 use refusal::Refusal;
 use state::{Change, State};
 
+/// Reads all of a source as an upload does, and tells the volume that it makes. Its bytes are not kept.
+#[cfg(feature = "simulator")]
+pub(crate) fn read_volume(
+    name: &str,
+    format: VolumeFormat,
+    source: &dyn ByteSource,
+    sha256: Option<&str>,
+) -> Result<VolumeFacts, Fault> {
+    volumes::read(name, format, source, sha256).map_err(|refusal| refusal.of(format!("upload volume {name}")))
+}
+
 /// How many events a receiver may be behind before it has to look again at everything.
 const EVENTS: usize = 1024;
 
@@ -37,6 +48,12 @@ pub trait Guests: Send + Sync + 'static {
 
     /// The machine has no power any more; what was only in its memory is gone.
     fn switched_off(&self, domain: &str);
+
+    /// The volume was deleted, and with it what was on it.
+    fn disk_deleted(&self, _volume: &str) {}
+
+    /// The machine stands still, or goes on.
+    fn suspended(&self, _domain: &str, _suspended: bool) {}
 
     /// Whether the agent of the machine, which is on, has opened its channel.
     fn agent_runs(&self, domain: &str) -> bool;
@@ -86,9 +103,86 @@ impl Simulated {
         })
     }
 
+    /// What the host is and has to give is this from now on.
+    pub fn set_facts(&self, facts: HostFacts) {
+        self.change(|state| state.set_host(facts));
+    }
+
+    /// An upload into that volume came to its end: with what was read, or without success. A complete volume is left alone.
+    pub fn put_volume(&self, name: &str, volume: Option<VolumeFacts>) -> Result<(), Fault> {
+        self.call(format!("upload volume {name}"), |state| {
+            if state.is_complete(name) {
+                return Ok(());
+            }
+            state.volumes.remove(name);
+            state
+                .volumes
+                .extend(volume.map(|volume| (name.to_owned(), volume)));
+            Ok(())
+        })
+    }
+
     /// The machine loses its power, as when its process on the host is killed.
     pub fn lose_power(&self, domain: &str) {
         self.change(|state| state.cut(domain));
+    }
+
+    /// Somebody suspends the guest, or lets it go on.
+    pub fn set_suspended(&self, domain: &str, suspended: bool) {
+        self.change(|state| {
+            if suspended {
+                state.suspend(domain);
+            } else {
+                state.resume(domain);
+            }
+        });
+    }
+
+    /// The guest's kernel panics, and the guest is kept as it was then.
+    pub fn crash(&self, domain: &str) {
+        self.change(|state| state.crash(domain));
+    }
+
+    /// The host loses its power and comes back: no machine runs any more. Networks come up again, as they are marked to, or not.
+    pub fn reboot(&self, networks_come_up: bool) {
+        self.change(|state| {
+            let domains: Vec<_> = state.domains.keys().cloned().collect();
+            for domain in domains {
+                state.cut(&domain);
+            }
+            let networks: Vec<_> = state.networks.keys().cloned().collect();
+            for network in networks {
+                state.set_active(&network, networks_come_up);
+            }
+        });
+    }
+
+    /// The pool takes nothing more, or something again.
+    pub fn set_pool_full(&self, full: bool) {
+        self.change(|state| state.full = full);
+    }
+
+    /// Somebody else makes a volume in the pool. One of that name that is there already is left alone.
+    pub fn make_foreign_volume(&self, name: &str) {
+        self.change(|state| state.add_foreign_volume(name));
+    }
+
+    /// Somebody removes what has none of our metadata: the domain and the network of that name.
+    pub fn remove_foreign(&self, name: &str) {
+        self.change(|state| {
+            state.remove_foreign_domain(name);
+            state.remove_foreign_network(name);
+        });
+    }
+
+    /// Somebody removes a volume.
+    pub fn remove_volume(&self, name: &str) {
+        self.change(|state| state.volumes.remove(name));
+    }
+
+    /// All that is on the host now, without asking anybody.
+    pub fn contents(&self) -> Inventory {
+        self.look(State::inventory)
     }
 
     /// A guest's agent opened or closed its channel.
@@ -102,6 +196,11 @@ impl Simulated {
             domain: Some(domain.to_owned()),
             kind,
         });
+    }
+
+    /// Something happens that concerns more than one domain, such as that the connection to the host is lost.
+    pub fn happens(&self, event: HostEvent) {
+        self.tell(event);
     }
 
     fn tell(&self, event: HostEvent) {
@@ -124,6 +223,10 @@ impl Simulated {
                 }
                 Change::Off(name) => {
                     self.guests.switched_off(&name);
+                    name
+                }
+                Change::Suspended(name, suspended) => {
+                    self.guests.suspended(&name, suspended);
                     name
                 }
                 Change::Definition(name) => name,
@@ -240,6 +343,7 @@ impl Hypervisor for Simulated {
 
     async fn delete_volume(&self, name: &str) -> Result<(), Fault> {
         self.change(|state| state.volumes.remove(name));
+        self.guests.disk_deleted(name);
         Ok(())
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Change {
     On(Box<DomainSpec>),
     /// A machine has no power any more.
     Off(String),
+    /// A guest stands still, or goes on.
+    Suspended(String, bool),
     /// A domain was defined, redefined or undefined.
     Definition(String),
 }
@@ -25,6 +27,8 @@ pub(super) struct State {
     pub(super) networks: BTreeMap<String, NetworkFacts>,
     pub(super) volumes: BTreeMap<String, VolumeFacts>,
     pub(super) changes: Vec<Change>,
+    /// Whether the pool takes nothing more.
+    pub(super) full: bool,
 }
 
 impl State {
@@ -35,7 +39,12 @@ impl State {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             changes: Vec::new(),
+            full: false,
         }
+    }
+
+    pub(super) fn set_host(&mut self, host: HostFacts) {
+        self.host = host;
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<Change> {

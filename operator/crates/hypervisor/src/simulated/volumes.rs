@@ -26,6 +26,7 @@ impl State {
                 &format_args!("{} bytes", spec.capacity_bytes),
             ));
         }
+        self.check_room()?;
         if let Some(base) = &spec.backing {
             self.complete_volume(base)?;
         }
@@ -46,8 +47,30 @@ impl State {
         volume: Result<VolumeFacts, Refusal>,
     ) -> Result<(), Refusal> {
         self.volumes.remove(name);
+        self.check_room()?;
         self.volumes.insert(name.to_owned(), volume?);
         Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), Refusal> {
+        if self.full {
+            return Err(Refusal::Refused(
+                "cannot write data to file: No space left on device".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Somebody else makes a volume, unless there is one of that name.
+    pub(super) fn add_foreign_volume(&mut self, name: &str) {
+        self.volumes
+            .entry(name.to_owned())
+            .or_insert_with(|| VolumeFacts {
+                name: name.to_owned(),
+                capacity_bytes: 1 << 20,
+                allocation_bytes: 1 << 20,
+                complete: false,
+            });
     }
 
     pub(super) fn is_complete(&self, name: &str) -> bool {

@@ -1,0 +1,84 @@
+//! Which ranges are in use on a host, known for a moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use kube::ResourceExt;
+use seedbed_crds::HypervisorHost;
+use seedbed_hypervisor::Hypervisor;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::controllers::allocations;
+use crate::controllers::world::World;
+use crate::errors::Error;
+
+/// How long the ranges on a host are known without another look: a cluster that is allotted one is added at once, and what others
+/// make there is seen after that time.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The ranges on all hosts. Whoever looks at those of a host, or allots one, holds them: what was listed before somebody allotted a
+/// range would be taken for the present otherwise, and the range be allotted again.
+#[derive(Debug, Default)]
+pub struct Ranges(Mutex<HashMap<String, Arc<tokio::sync::Mutex<OnHost>>>>);
+
+/// The ranges on one host.
+#[derive(Debug, Default)]
+pub struct OnHost(Option<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// When they were listed.
+    at: Duration,
+    /// Each with the UID of the cluster that has it, where it is one's.
+    used: Vec<(Option<String>, Ipv4Net)>,
+}
+
+impl Ranges {
+    /// Those of one host, once nobody else holds them.
+    pub async fn hold(&self, host: &str) -> OwnedMutexGuard<OnHost> {
+        let of_host = {
+            let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.entry(host.to_owned()).or_default().clone()
+        };
+        of_host.lock_owned().await
+    }
+}
+
+impl OnHost {
+    /// The ranges that others than this cluster use: other clusters, and every network on the host.
+    pub async fn of_others(
+        &mut self,
+        cluster_uid: &str,
+        host: &HypervisorHost,
+        hypervisor: &dyn Hypervisor,
+        world: &World,
+    ) -> Result<Vec<Ipv4Net>, Error> {
+        let now = world.context.clock.elapsed();
+        if self.0.as_ref().is_none_or(|known| now.saturating_sub(known.at) > KEPT) {
+            self.0 = None;
+            let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
+                .await
+                .map_err(|e| Error::step("allocation", e))?;
+            let inventory = hypervisor.inventory().await?;
+            used.extend(inventory.networks.into_iter().filter_map(|network| {
+                let uid = network.owner.map(|owner| owner.cluster_uid);
+                Some((uid, network.cidr?))
+            }));
+            self.0 = Some(Known { at: now, used });
+        }
+        let used = self.0.iter().flat_map(|known| &known.used);
+        Ok(used
+            .filter(|(uid, _)| uid.as_deref() != Some(cluster_uid))
+            .map(|(_, range)| *range)
+            .collect())
+    }
+
+    /// The cluster is given that range.
+    pub fn allot(&mut self, cluster_uid: &str, range: Ipv4Net) {
+        if let Some(known) = &mut self.0 {
+            known.used.push((Some(cluster_uid.to_owned()), range));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Objects as a user writes them and the API server hands them on, with the defaults of their schemas.
+
+use seedbed_crds::{DevCluster, HypervisorHost, KubernetesRelease, NodePool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The guest image of every release: an empty one, which is as good as any in a simulation.
+const DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/disk.qcow2");
+const DISK_SHA256: &str = "625777861396497c2a0188cf6b22473a3e2113f363ed8a3b96b4bdc29a248814";
+
+/// A cluster of that version on that host, with one control plane.
+pub fn cluster(name: &str, host: &str, version: &str) -> Value {
+    with_defaults::<DevCluster>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "DevCluster", "metadata": {"name": name},
+        "spec": {
+            "version": version, "hostRef": {"name": host},
+            "controlPlane": {"replicas": 1, "machine": {"cpus": 2, "memory": "2Gi", "disk": "20Gi"}},
+        },
+    }))
+}
+
+/// So many workers of that cluster.
+pub fn pool(name: &str, cluster: &str, replicas: u64) -> Value {
+    with_defaults::<NodePool>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "NodePool", "metadata": {"name": name},
+        "spec": {
+            "clusterRef": {"name": cluster}, "replicas": replicas,
+            "machine": {"cpus": 2, "memory": "2Gi", "disk": "20Gi"},
+        },
+    }))
+}
+
+/// A host whose machines have addresses of that range.
+pub fn host(name: &str, range: &str) -> Value {
+    with_defaults::<HypervisorHost>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "HypervisorHost", "metadata": {"name": name},
+        "spec": {
+            "libvirt": {"uri": format!("qemu+tls://{name}/system"), "domainType": "kvm", "storagePool": "seedbed"},
+            "nodeAddressRange": range,
+        },
+    }))
+}
+
+/// A release of that version.
+pub fn release(version: &str) -> Value {
+    with_defaults::<KubernetesRelease>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "KubernetesRelease", "metadata": {"name": version},
+        "spec": {
+            "version": version,
+            "guestImage": {"disk": {"url": format!("file://{DISK}"), "sha256": DISK_SHA256}},
+            "components": {"containerd": "v2.3.7", "etcd": "v3.6.6", "coredns": "v1.13.1"},
+        },
+    }))
+}
+
+fn with_defaults<K: DeserializeOwned + Serialize>(given: Value) -> Value {
+    let object: K = serde_json::from_value(given).expect("an object of its kind");
+    serde_json::to_value(object).expect("an object that can be written")
+}

@@ -1,0 +1,366 @@
+//! Doing what a script says.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use seedbed_hypervisor::{Boot, DomainSpec, DomainType, Owner};
+use seedbed_simulated_api::Kind;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Sim;
+use super::script::{CLUSTERS, POOLS, What};
+use super::truth::path;
+use crate::{Chance, Host, NAMESPACE, Operator, objects};
+
+impl Sim {
+    /// Does it, and notes it.
+    pub(crate) fn act(&mut self, what: &What) {
+        self.world.note(&format!("--- {what:?}"));
+        self.user(what);
+        self.on_operator(what);
+        self.on_calls(what);
+        self.on_host(what);
+        self.oracle.user_did();
+    }
+
+    /// What was refused was refused: a user sees that, too.
+    fn user(&mut self, what: &What) {
+        let world = &self.world;
+        match what {
+            What::MakeCluster(cluster, host) => {
+                let names: Vec<_> = world.hosts().keys().collect();
+                let host = Chance::new(*host).pick(&names).map(|name| name.to_string());
+                let object = objects::cluster(
+                    CLUSTERS[*cluster],
+                    &host.unwrap_or_default(),
+                    &world.settings().version,
+                );
+                let _ = world.create(object);
+            }
+            What::MakePool(pool, replicas) => {
+                let (name, cluster) = POOLS[*pool];
+                let _ = world.create(objects::pool(name, cluster, *replicas));
+            }
+            What::Scale(pool, replicas) => {
+                let _ = world.change("NodePool", POOLS[*pool].0, &json!({"replicas": replicas}));
+            }
+            What::ResizePool(pool, gib) => {
+                let spec = json!({"machine": {"memory": format!("{gib}Gi")}});
+                let _ = world.change("NodePool", POOLS[*pool].0, &spec);
+            }
+            What::ResizeControlPlane(cluster, gib) => {
+                let found = world.get("DevCluster", CLUSTERS[*cluster]);
+                if found.is_some_and(|found| found["status"]["initialized"] != json!(true)) {
+                    let spec = json!({"controlPlane": {"machine": {"memory": format!("{gib}Gi")}}});
+                    let _ = world.change("DevCluster", CLUSTERS[*cluster], &spec);
+                }
+            }
+            What::Pause(cluster, paused) => {
+                let _ = world.change("DevCluster", CLUSTERS[*cluster], &json!({"paused": paused}));
+            }
+            What::Retain(cluster, retain) => {
+                let policy = if *retain { "Retain" } else { "Delete" };
+                let _ = world.change(
+                    "DevCluster",
+                    CLUSTERS[*cluster],
+                    &json!({"deletionPolicy": policy}),
+                );
+            }
+            What::DeleteCluster(cluster) => {
+                let _ = world.delete("DevCluster", CLUSTERS[*cluster]);
+            }
+            What::DeletePool(pool) => {
+                let _ = world.delete("NodePool", POOLS[*pool].0);
+            }
+            What::DeleteMachine(which) => {
+                if let Some(name) = self.nth_machine(*which) {
+                    let _ = self.world.delete("DevMachine", &name);
+                }
+            }
+            What::DeleteSecret(cluster, suffix) => {
+                let _ = world.delete("Secret", &format!("{}-{suffix}", CLUSTERS[*cluster]));
+            }
+            What::WriteChild(cluster, number) => self.write_child(CLUSTERS[*cluster], *number),
+            _ => {}
+        }
+    }
+
+    /// A user keeps something in a child cluster that is Ready.
+    fn write_child(&mut self, cluster: &str, number: u64) {
+        let Some(object) = self.world.get("DevCluster", cluster) else {
+            return;
+        };
+        if self.world.condition("DevCluster", cluster, "Ready").as_deref() != Some("True") {
+            return;
+        }
+        let Some(api) = self.child_of(&object) else { return };
+        let now = self.world.now();
+        let name = format!("kept-{number}");
+        let object_to_keep = json!({"metadata": {"name": name}, "data": {"kept": "yes"}});
+        let made = api.with(|store| {
+            let kind: Kind = store.kinds().of_plural("configmaps").cloned()?;
+            store.create(&kind, "default", object_to_keep, now).ok()
+        });
+        if made.is_some() {
+            let uid = path(&object, &["metadata", "uid"]).unwrap_or_default().to_owned();
+            self.kept.push((uid, name));
+        }
+    }
+
+    fn on_operator(&mut self, what: &What) {
+        match what {
+            What::Kill => {
+                if let Some(operator) = self.operators.first() {
+                    operator.kill();
+                }
+            }
+            What::StartAnother => {
+                if self.world.settings().election && self.operators.len() < 3 {
+                    let another = self.world.operator();
+                    self.operators.push(another);
+                }
+            }
+            What::AskToStop => {
+                if let Some(operator) = self.operators.first() {
+                    operator.ask_to_stop();
+                }
+            }
+            What::SuspendOperator(time) => {
+                if let Some(operator) = self.operators.first() {
+                    operator.suspend();
+                    self.undo(*time, Undo::Resume(operator.name().to_owned()));
+                }
+            }
+            What::SetClock(seconds) => {
+                for operator in &self.operators {
+                    operator.set_clock_ahead(SignedDuration::from_secs(*seconds));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_calls(&mut self, what: &What) {
+        match what {
+            What::Arm(arm) => self.conductor.arm(arm.clone()),
+            What::Hold(kind, time) => self.conductor.hold(kind, *time),
+            What::Break(kind) => self.conductor.break_watches(kind),
+            What::Compact => self.world.api().with(seedbed_simulated_api::Store::compact),
+            _ => {}
+        }
+    }
+
+    fn on_host(&mut self, what: &What) {
+        match what {
+            What::Foreign(which, cluster) => self.make_foreign(*which, CLUSTERS[*cluster]),
+            What::Disconnect(which, time) => {
+                let name = self.nth_host(*which).0.clone();
+                self.world.set_connection(&name, true);
+                self.undo(*time, Undo::Connect(name));
+            }
+            What::Reboot(which, networks) => self.nth_host(*which).1.simulated.reboot(*networks),
+            What::CutPower(which) => self.on_domain(*which, |host, domain| host.simulated.lose_power(domain)),
+            What::Crash(which) => self.on_domain(*which, |host, domain| host.simulated.crash(domain)),
+            What::SuspendMachine(which, time) => {
+                self.on_domain(*which, |host, domain| host.simulated.set_suspended(domain, true));
+                self.undo_domain(*which, *time, Undo::ResumeMachine);
+            }
+            What::Mute(which, time) => {
+                self.on_domain(*which, |host, domain| host.machines.set_mute(domain, true));
+                self.undo_domain(*which, *time, Undo::Unmute);
+            }
+            What::Isolate(which, time) => {
+                self.on_domain(*which, |host, domain| host.machines.set_isolated(domain, true));
+                self.undo_domain(*which, *time, Undo::Reach);
+            }
+            What::CutOff(cluster, time) => {
+                let found = self.world.get("DevCluster", CLUSTERS[*cluster]);
+                if let Some(address) = found.as_ref().and_then(super::address) {
+                    self.world.set_cut(address, true);
+                    self.undo(*time, Undo::ReachChild(address));
+                }
+            }
+            What::FillPool(which, time) => {
+                let (name, host) = self.nth_host(*which);
+                host.simulated.set_pool_full(true);
+                let name = name.clone();
+                self.undo(*time, Undo::Empty(name));
+            }
+            What::FailJobs(which, times, failure) => {
+                self.on_domain(*which, |host, domain| {
+                    host.machines.fail_jobs(domain, *times, *failure)
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn make_foreign(&self, which: u64, cluster: &str) {
+        let host = self.nth_host(which).1;
+        match which % 3 {
+            0 => host
+                .simulated
+                .make_foreign_network(&format!("{NAMESPACE}.{cluster}")),
+            1 => host
+                .simulated
+                .make_foreign_volume(&format!("{NAMESPACE}.{cluster}-w-0.root.qcow2")),
+            _ => host
+                .simulated
+                .make_foreign_domain(foreign_domain(&format!("{NAMESPACE}.{cluster}-w-{}", which % 2))),
+        }
+    }
+
+    fn nth_host(&self, which: u64) -> (&String, &Host) {
+        let hosts = self.world.hosts();
+        let index = usize::try_from(which % hosts.len().max(1) as u64).unwrap_or_default();
+        hosts.iter().nth(index).expect("a world has a host")
+    }
+
+    fn nth_machine(&self, which: u64) -> Option<String> {
+        let all = self.world.all("DevMachine");
+        let index = usize::try_from(which.checked_rem(all.len() as u64)?).ok()?;
+        path(&all[index], &["metadata", "name"]).map(str::to_owned)
+    }
+
+    fn nth_domain(&self, which: u64) -> Option<(String, String)> {
+        let all: Vec<(String, String)> = self
+            .world
+            .hosts()
+            .iter()
+            .flat_map(|(name, host)| {
+                let domains = host.simulated.contents().domains;
+                domains.into_iter().map(|domain| (name.clone(), domain.name))
+            })
+            .collect();
+        let index = usize::try_from(which.checked_rem(all.len() as u64)?).ok()?;
+        all.into_iter().nth(index)
+    }
+
+    fn on_domain(&self, which: u64, work: impl FnOnce(&Host, &str)) {
+        if let Some((host, domain)) = self.nth_domain(which)
+            && let Some(host) = self.world.hosts().get(&host)
+        {
+            self.world.note(&format!("    it is {domain}"));
+            work(host, &domain);
+        }
+    }
+
+    fn undo_domain(&mut self, which: u64, time: Duration, undo: fn(String, String) -> Undo) {
+        if let Some((host, domain)) = self.nth_domain(which) {
+            self.undo(time, undo(host, domain));
+        }
+    }
+
+    fn undo(&mut self, after: Duration, what: Undo) {
+        self.undos.push((Instant::now() + after, what));
+    }
+
+    /// Undoes what has lasted its time; all of it, where everything is mended.
+    pub(crate) fn undo_due(&mut self, everything: bool) {
+        let now = Instant::now();
+        let (due, rest) = std::mem::take(&mut self.undos)
+            .into_iter()
+            .partition(|(at, _)| everything || *at <= now);
+        self.undos = rest;
+        for (_, undo) in due {
+            self.world.note(&format!("--- over: {undo:?}"));
+            self.carry_out(&undo);
+        }
+    }
+
+    fn carry_out(&self, undo: &Undo) {
+        let host = |name: &String| self.world.hosts().get(name).expect("a host that is there");
+        match undo {
+            Undo::Resume(name) => {
+                let stopped = self.operators.iter().find(|operator| operator.name() == name);
+                if let Some(operator) = stopped {
+                    operator.resume();
+                }
+            }
+            Undo::Connect(name) => self.world.set_connection(name, false),
+            Undo::ResumeMachine(of, domain) => host(of).simulated.set_suspended(domain, false),
+            Undo::Unmute(of, domain) => host(of).machines.set_mute(domain, false),
+            Undo::Reach(of, domain) => host(of).machines.set_isolated(domain, false),
+            Undo::ReachChild(address) => self.world.set_cut(*address, false),
+            Undo::Empty(name) => host(name).simulated.set_pool_full(false),
+        }
+    }
+
+    /// Starts the operator again where it ended, as what looks after it does.
+    pub(crate) fn supervise(&mut self) {
+        let ended = self.operators.iter().position(Operator::has_ended);
+        if let Some(index) = ended {
+            self.operators.remove(index);
+            let pause = self
+                .chance
+                .between(Duration::from_millis(50), Duration::from_secs(20));
+            self.restarts.push(Instant::now() + pause);
+        }
+        let now = Instant::now();
+        let due = self.restarts.iter().filter(|at| **at <= now).count();
+        self.restarts.retain(|at| *at > now);
+        for _ in 0..due {
+            let next = self.world.operator();
+            self.operators.push(next);
+        }
+    }
+
+    /// Lets so much time go by, and looks after what has its time meanwhile.
+    pub(crate) async fn let_go_by(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && self.oracle.violation().is_none() {
+            let next = self
+                .undos
+                .iter()
+                .map(|(at, _)| *at)
+                .chain(self.restarts.iter().copied());
+            let soon = Instant::now() + Duration::from_millis(500);
+            let at = next.min().unwrap_or(until).min(until).min(soon);
+            sleep(
+                at.saturating_duration_since(Instant::now())
+                    .max(Duration::from_millis(1)),
+            )
+            .await;
+            self.undo_due(false);
+            self.supervise();
+        }
+    }
+}
+
+/// What ends something that lasts for a time.
+#[derive(Debug, Clone)]
+pub(crate) enum Undo {
+    Resume(String),
+    Connect(String),
+    ResumeMachine(String, String),
+    Unmute(String, String),
+    Reach(String, String),
+    ReachChild(std::net::Ipv4Addr),
+    Empty(String),
+}
+
+fn foreign_domain(name: &str) -> DomainSpec {
+    let text = |text: &str| text.to_owned();
+    DomainSpec {
+        name: name.to_owned(),
+        uuid: Value::from("00000000-0000-4000-8000-000000000001")
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("a UUID"),
+        owner: Owner {
+            namespace: text("somebody"),
+            cluster: text("else"),
+            cluster_uid: text("0"),
+            machine: None,
+            machine_uid: None,
+        },
+        spec_hash: text("0"),
+        cpus: 1,
+        memory_bytes: 1 << 30,
+        domain_type: DomainType::Kvm,
+        boot: Boot::Disk,
+        disks: Vec::new(),
+        nics: Vec::new(),
+    }
+}

@@ -1,0 +1,303 @@
+//! The end: everything is mended, and then it has to be as if nothing had ever gone wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::script::CLUSTERS;
+use super::truth::{path, uid};
+use super::{Sim, picture};
+use crate::{Undisturbed, World};
+
+/// How long it may take until all is well.
+const WELL: Duration = Duration::from_mins(150);
+/// Between two looks of the user who does what the messages say.
+const LOOK: Duration = Duration::from_mins(1);
+/// How long a problem has to last before the user does something about it.
+const PATIENCE: u64 = 4;
+
+impl Sim {
+    /// Mends everything, and tells what is not then as it should be.
+    pub(crate) async fn finish(&mut self) -> Result<(), String> {
+        self.mend();
+        self.until_well().await?;
+        self.let_go_by(Duration::from_mins(12)).await;
+        let changes = self.conductor.changes();
+        self.let_go_by(Duration::from_hours(1)).await;
+        self.still()?;
+        if self.conductor.changes() != changes {
+            return Err(format!(
+                "an idle operator changed something {} times within an hour",
+                self.conductor.changes() - changes
+            ));
+        }
+        self.kept_is_there()?;
+        self.still()?;
+        let found = picture::of(&self.world);
+        let expected = self.undisturbed().await?;
+        let difference = picture::difference(&found, &expected);
+        if !difference.is_empty() {
+            return Err(format!(
+                "the end is not that of an undisturbed run:\n{difference}"
+            ));
+        }
+        self.take_away().await
+    }
+
+    fn still(&self) -> Result<(), String> {
+        self.oracle.violation().map_or(Ok(()), Err)
+    }
+
+    /// Nothing goes wrong any more, and the user wants clusters that are worked on.
+    fn mend(&mut self) {
+        self.world.note("=== everything is mended");
+        self.conductor.calm();
+        self.undo_due(true);
+        for host in self.world.hosts().values() {
+            host.machines.fail_no_jobs();
+        }
+        for cluster in CLUSTERS {
+            let spec = json!({"paused": false, "deletionPolicy": "Delete"});
+            // One that is not there need not be changed.
+            let _ = self.world.change("DevCluster", cluster, &spec);
+        }
+        self.oracle.user_did();
+        self.remove_foreign();
+    }
+
+    /// Somebody removes what is not ours and in our way.
+    fn remove_foreign(&self) {
+        for host in self.world.hosts().values() {
+            let contents = host.simulated.contents();
+            let domains = contents
+                .domains
+                .iter()
+                .filter(|d| d.owner.is_none())
+                .map(|d| &d.name);
+            let networks = contents
+                .networks
+                .iter()
+                .filter(|n| n.owner.is_none())
+                .map(|n| &n.name);
+            for name in domains.chain(networks) {
+                host.simulated.remove_foreign(name);
+            }
+            for volume in &contents.volumes {
+                let ours = volume.name.starts_with("seedbed-base-") || self.is_of_a_machine(&volume.name);
+                if !ours || self.oracle.is_retained(&volume.name) {
+                    host.simulated.remove_volume(&volume.name);
+                }
+            }
+        }
+        for secret in self.world.all("Secret") {
+            let owners = secret["metadata"]["ownerReferences"]
+                .as_array()
+                .map_or(0, Vec::len);
+            if owners == 0 {
+                let name = path(&secret, &["metadata", "name"]).unwrap_or_default();
+                // Gone already is as good.
+                let _ = self.world.delete("Secret", name);
+            }
+        }
+    }
+
+    /// Whether a machine that there ever was has its UID in that name.
+    fn is_of_a_machine(&self, name: &str) -> bool {
+        name.split('.').nth(2).is_some_and(|word| word.len() == 36)
+    }
+
+    async fn until_well(&mut self) -> Result<(), String> {
+        let looks = WELL.as_secs() / LOOK.as_secs();
+        let mut bad = 0;
+        for _ in 0..looks {
+            self.let_go_by(LOOK).await;
+            self.still()?;
+            if self.is_well() {
+                return Ok(());
+            }
+            bad += 1;
+            if bad % PATIENCE == 0 {
+                self.do_as_told();
+            }
+        }
+        Err(format!(
+            "not well {} min after everything was mended:\n{}",
+            WELL.as_secs() / 60,
+            self.world.told()
+        ))
+    }
+
+    fn is_well(&self) -> bool {
+        let ready = |kind: &str, object: &Value| {
+            let name = path(object, &["metadata", "name"]).unwrap_or_default();
+            self.world.condition(kind, name, "Ready").as_deref() == Some("True")
+                && object["metadata"]["generation"] == object["status"]["observedGeneration"]
+        };
+        let going = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        [
+            "HypervisorHost",
+            "KubernetesRelease",
+            "DevCluster",
+            "NodePool",
+            "DevMachine",
+        ]
+        .into_iter()
+        .all(|kind| {
+            self.world.all(kind).iter().all(|object| {
+                !going(object) && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
+            })
+        })
+    }
+
+    fn has_no_cluster(&self, pool: &Value) -> bool {
+        let cluster = path(pool, &["spec", "clusterRef", "name"]).unwrap_or_default();
+        self.world.get("DevCluster", cluster).is_none()
+    }
+
+    /// The user does what the messages of what is stalled say.
+    fn do_as_told(&mut self) {
+        self.remove_foreign();
+        for machine in self.world.all("DevMachine") {
+            if reason(&machine, "Stalled") == Some("BootstrapGaveUp") {
+                self.remove("DevMachine", &machine);
+            }
+        }
+        for cluster in self.world.all("DevCluster") {
+            let lost = ["NotInitialized", "KeysLost"];
+            if reason(&cluster, "Stalled").is_some_and(|reason| lost.contains(&reason)) {
+                self.remove("DevCluster", &cluster);
+                let spec = cluster["spec"].clone();
+                self.again.push((
+                    path(&cluster, &["metadata", "name"])
+                        .unwrap_or_default()
+                        .to_owned(),
+                    spec,
+                ));
+            }
+        }
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.again)
+            .into_iter()
+            .partition(|(name, _)| self.world.get("DevCluster", name).is_none());
+        self.again = later;
+        for (name, spec) in now {
+            self.world
+                .note(&format!("--- the user makes cluster {name} again"));
+            let object = json!({"kind": "DevCluster", "metadata": {"name": name}, "spec": spec});
+            // It was found not to be there.
+            let _ = self.world.create(object);
+        }
+        self.oracle.user_did();
+    }
+
+    fn remove(&self, kind: &str, object: &Value) {
+        let name = path(object, &["metadata", "name"]).unwrap_or_default();
+        self.world.note(&format!("--- the user deletes {kind} {name}"));
+        // Gone already is as good.
+        let _ = self.world.delete(kind, name);
+    }
+
+    /// What users wrote into child clusters is there as long as the cluster is the same.
+    fn kept_is_there(&self) -> Result<(), String> {
+        let clusters = self.world.all("DevCluster");
+        for (cluster, name) in &self.kept {
+            let Some(object) = clusters.iter().find(|object| uid(object) == cluster) else {
+                continue;
+            };
+            let there = self.child_of(object).is_some_and(|api| {
+                api.with(|store| {
+                    let kind = store.kinds().of_plural("configmaps").cloned();
+                    kind.is_some_and(|kind| store.get(&kind, "default", name).is_ok())
+                })
+            });
+            if !there {
+                return Err(format!(
+                    "what a user wrote into a child cluster is lost: ConfigMap {name}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the same objects come to where nothing goes wrong.
+    async fn undisturbed(&self) -> Result<Vec<String>, String> {
+        let mut settings = self.world.settings().clone();
+        settings.election = false;
+        let other = World::new(settings, Arc::new(Undisturbed));
+        let _operator = other.operator();
+        for kind in ["DevCluster", "NodePool"] {
+            for object in self.world.all(kind) {
+                let new = json!({
+                    "kind": kind, "metadata": {"name": object["metadata"]["name"]}, "spec": object["spec"],
+                });
+                other.create(new).map_err(|refusal| refusal.message)?;
+            }
+        }
+        let settled = other
+            .within(Duration::from_hours(1), async |world| {
+                let all = ["DevCluster", "NodePool"].iter().all(|kind| {
+                    world.all(kind).iter().all(|object| {
+                        let name = path(object, &["metadata", "name"]).unwrap_or_default();
+                        world.condition(kind, name, "Ready").as_deref() == Some("True")
+                            || *kind == "NodePool" && reason(object, "Stalled") == Some("ClusterNotFound")
+                    })
+                });
+                all
+            })
+            .await;
+        if !settled {
+            return Err(format!("even undisturbed it is not Ready:\n{}", other.told()));
+        }
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        Ok(picture::of(&other))
+    }
+
+    /// The user deletes everything, and then nothing is left.
+    async fn take_away(&mut self) -> Result<(), String> {
+        self.world.note("=== everything is deleted");
+        for kind in ["NodePool", "DevCluster"] {
+            for object in self.world.all(kind) {
+                self.remove(kind, &object);
+            }
+        }
+        self.oracle.user_did();
+        for _ in 0..60 {
+            self.let_go_by(LOOK).await;
+            self.still()?;
+            if self.left().is_empty() {
+                return Ok(());
+            }
+        }
+        Err(format!("left when everything was deleted:\n{}", self.left()))
+    }
+
+    fn left(&self) -> String {
+        let mut text = String::new();
+        for kind in ["DevCluster", "NodePool", "DevMachine", "Secret", "ConfigMap"] {
+            for object in self.world.all(kind) {
+                text += &format!("  {kind} {}\n", object["metadata"]["name"]);
+            }
+        }
+        for (name, host) in self.world.hosts() {
+            let contents = host.simulated.contents();
+            let domains = contents.domains.iter().map(|d| &d.name);
+            let networks = contents.networks.iter().map(|n| &n.name);
+            let volumes = contents.volumes.iter().map(|v| &v.name);
+            for thing in domains.chain(networks).chain(volumes) {
+                if !thing.starts_with("seedbed-base-") {
+                    text += &format!("  on host {name}: {thing}\n");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Why that condition is true, if it is.
+fn reason<'a>(object: &'a Value, type_: &str) -> Option<&'a str> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let condition = conditions
+        .iter()
+        .find(|c| c["type"] == type_ && c["status"] == "True")?;
+    condition["reason"].as_str()
+}

@@ -1,0 +1,415 @@
+//! What must never happen, checked at every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use seedbed_hypervisor::{Inventory, PowerState};
+use seedbed_simulated_api::{Change, Event, Store};
+use serde_json::Value;
+
+use super::allocations;
+use super::secrets::Secrets;
+use super::truth::{Objects, path, uid};
+use crate::World;
+use crate::step::{Boundary, Step};
+
+/// How long after a user's change the operator may still act by what it had read before.
+const GRACE: Duration = Duration::from_secs(150);
+
+/// What must never happen.
+pub(crate) struct Oracle {
+    world: World,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Up to where the seed's changes were looked at.
+    revision: u64,
+    /// When an object's spec or deletion was last written by a user, by its UID.
+    changed: BTreeMap<String, Duration>,
+    /// All machines that there ever were: their cluster's UID, by their own.
+    machines: BTreeMap<String, String>,
+    /// Clusters that were let go with what they had.
+    retained: BTreeSet<String>,
+    /// The domain's UUID of each machine.
+    uuids: BTreeMap<String, String>,
+    secrets: Secrets,
+    violation: Option<String>,
+}
+
+impl Oracle {
+    pub(crate) fn new(world: &World) -> Arc<Self> {
+        Arc::new(Self {
+            world: world.clone(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// What was violated first.
+    pub(crate) fn violation(&self) -> Option<String> {
+        self.lock().violation.clone()
+    }
+
+    /// Notes that something happened that must not.
+    pub(crate) fn violated(&self, what: &str) {
+        let mut state = self.lock();
+        if state.violation.is_none() {
+            self.world.note(&format!("VIOLATION {what}"));
+            state.violation = Some(what.to_owned());
+        }
+    }
+
+    /// Whether what has that UID in its name or metadata was let go with its cluster.
+    pub(crate) fn is_retained(&self, name_or_uid: &str) -> bool {
+        let state = self.lock();
+        let of_machine = state.machines.iter().any(|(machine, cluster)| {
+            name_or_uid.contains(machine.as_str()) && state.retained.contains(cluster)
+        });
+        of_machine || state.retained.contains(name_or_uid)
+    }
+
+    /// A secret that stands in the text, if one does.
+    pub(crate) fn secret_in(&self, text: &str) -> Option<String> {
+        self.lock().secrets.found_in(text)
+    }
+
+    /// Looks at what a user did.
+    pub(crate) fn user_did(&self) {
+        self.look(None);
+    }
+
+    /// Looks at what is about to be done.
+    pub(crate) fn doing(&self, step: &Step) {
+        let Boundary::Host(host) = &step.boundary else {
+            return;
+        };
+        if !step.changes {
+            return;
+        }
+        let contents = self.world.hosts().get(host).map(|host| host.simulated.contents());
+        let problem = self.world.api().with(|store| {
+            let objects = Objects(store);
+            let mut state = self.lock();
+            self.before_host_change(step, &objects, &contents.unwrap_or_default(), &mut state)
+        });
+        if let Some(problem) = problem {
+            self.violated(&format!("{problem}: {step}"));
+        }
+    }
+
+    /// Looks at what was done.
+    pub(crate) fn done(&self, step: &Step, _: &str) {
+        if !step.changes {
+            return;
+        }
+        match &step.boundary {
+            Boundary::Seed => self.look(Some(step)),
+            Boundary::Host(host) if step.verb != "agent" => {
+                if let Some(host) = self.world.hosts().get(host) {
+                    let contents = host.simulated.contents();
+                    let problem = after_host_change(&contents, &mut self.lock());
+                    if let Some(problem) = problem {
+                        self.violated(&format!("{problem}: {step}"));
+                    }
+                }
+            }
+            Boundary::Host(_) | Boundary::Child(_) => {}
+        }
+    }
+
+    /// Looks at all changes in the seed since the last look, which that step made, or a user.
+    fn look(&self, author: Option<&Step>) {
+        let hosts: Vec<Inventory> = self
+            .world
+            .hosts()
+            .values()
+            .map(|host| host.simulated.contents())
+            .collect();
+        let now = self.world.elapsed();
+        let problem = self.world.api().with(|store| {
+            let mut state = self.lock();
+            let from = state.revision;
+            state.revision = store.revision();
+            let events = store.after(from).ok()?;
+            let mut first = None;
+            for event in events {
+                let problem = examine(event, author, store, &hosts, now, &mut state);
+                first = first.or(problem);
+            }
+            first
+        });
+        if let Some(problem) = problem {
+            let author = author.map_or_else(|| "a user".to_owned(), ToString::to_string);
+            self.violated(&format!("{problem}: {author}"));
+        }
+    }
+
+    fn before_host_change(
+        &self,
+        step: &Step,
+        objects: &Objects<'_>,
+        contents: &Inventory,
+        state: &mut State,
+    ) -> Option<String> {
+        let now = self.world.elapsed();
+        let recently = |uid: &str| {
+            state
+                .changed
+                .get(uid)
+                .is_some_and(|at| now.saturating_sub(*at) < GRACE)
+        };
+        let machine = step
+            .owner
+            .as_ref()
+            .and_then(|o| o.machine_uid.as_deref())
+            .unwrap_or_default();
+        let cluster = step
+            .owner
+            .as_ref()
+            .map(|o| o.cluster_uid.as_str())
+            .unwrap_or_default();
+        let stays = |kind: &str, uid: &str| objects.by_uid(kind, uid).is_some_and(|found| !is_going(found));
+        match step.verb.as_str() {
+            // One that crashed has to be cut off before it can be started again.
+            "destroy_domain"
+                if contents
+                    .domains
+                    .iter()
+                    .any(|d| d.name == step.object && d.power == PowerState::Crashed) =>
+            {
+                None
+            }
+            "destroy_domain" | "undefine_domain" => {
+                if stays("DevMachine", machine) {
+                    return Some("a machine that nobody deletes is removed".to_owned());
+                }
+                (!state.machines.contains_key(machine))
+                    .then(|| "a domain of no machine is removed".to_owned())
+            }
+            "delete_volume" => {
+                let of = state
+                    .machines
+                    .keys()
+                    .find(|uid| step.object.contains(uid.as_str()));
+                match of {
+                    None => Some("a volume that is no machine's is deleted".to_owned()),
+                    Some(uid) if stays("DevMachine", uid) => {
+                        Some("a volume of a machine that nobody deletes is deleted".to_owned())
+                    }
+                    Some(_) => None,
+                }
+            }
+            "delete_network" => {
+                if stays("DevCluster", cluster) {
+                    return Some("the network of a cluster that nobody deletes is deleted".to_owned());
+                }
+                let used = |d: &seedbed_hypervisor::DomainFacts| {
+                    d.owner.as_ref().is_some_and(|o| o.cluster_uid == cluster)
+                };
+                contents.domains.iter().find(|d| used(d)).map(|d| {
+                    format!(
+                        "a network is deleted while domain {} of its cluster is there",
+                        d.name
+                    )
+                })
+            }
+            "disown_domain" | "disown_network" => {
+                let found = objects.by_uid("DevCluster", cluster)?;
+                let retains = path(found, &["spec", "deletionPolicy"]) == Some("Retain");
+                (!(is_going(found) && retains) && !recently(cluster))
+                    .then(|| "something is let go whose cluster does not want that".to_owned())
+            }
+            "start_domain" | "define_domain" | "create_volume" | "reserve_address" => {
+                let found = objects.by_uid("DevMachine", machine)?;
+                (is_going(found) && !recently(machine))
+                    .then(|| "something is made for a machine that goes".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_going(object: &Value) -> bool {
+    path(object, &["metadata", "deletionTimestamp"]).is_some()
+}
+
+fn examine(
+    event: &Event,
+    author: Option<&Step>,
+    store: &Store,
+    hosts: &[Inventory],
+    now: Duration,
+    state: &mut State,
+) -> Option<String> {
+    let kind = event.kind.kind;
+    let object = &event.object;
+    let before = event.before.as_ref();
+    let id = uid(object);
+    if kind == "Secret" {
+        state.secrets.learn(object);
+        return None;
+    }
+    let name = path(object, &["metadata", "name"]).unwrap_or_default();
+    if let Some(found) = state.secrets.found_in(&object.to_string()) {
+        return Some(format!("{kind} {name} holds a secret: {found}"));
+    }
+    if kind == "ConfigMap" {
+        return allocations::check(store, object, before);
+    }
+    if event.kind.group != "seedbed.dev" {
+        return None;
+    }
+    let spec_changed = before.is_some_and(|before| before["spec"] != object["spec"]);
+    let deleted = is_going(object) && before.is_some_and(|before| !is_going(before));
+    if author.is_none() && (spec_changed || deleted) || before.is_none() {
+        state.changed.insert(id.to_owned(), now);
+    }
+    if kind == "DevMachine" {
+        let cluster = Objects(store).owner(object, "DevCluster").unwrap_or_default();
+        state.machines.insert(id.to_owned(), cluster);
+    }
+    if author.is_some() && spec_changed {
+        return Some(format!("the spec of {kind} {name} is written"));
+    }
+    if author.is_some()
+        && let Some(before) = before
+        && kind != "DevMachine"
+        && ["labels", "annotations", "ownerReferences"]
+            .iter()
+            .any(|field| before["metadata"][field] != object["metadata"][field])
+    {
+        return Some(format!(
+            "metadata of {kind} {name}, which a user made, are written"
+        ));
+    }
+    match (kind, event.change) {
+        ("DevMachine", Change::Modified) => {
+            if let Some(problem) = before.and_then(|before| identity(before, object)) {
+                return Some(format!("DevMachine {name}: {problem}"));
+            }
+            (author.is_some() && deleted)
+                .then(|| wrongly_deleted(object, &Objects(store), now, state))
+                .flatten()
+        }
+        ("DevMachine", Change::Deleted) => {
+            if state
+                .retained
+                .contains(state.machines.get(id).map(String::as_str).unwrap_or_default())
+                || Objects(store).retains(object)
+            {
+                return None;
+            }
+            left_of_machine(id, hosts)
+                .map(|left| format!("DevMachine {name} is let go and {left} is still there"))
+        }
+        ("DevCluster", Change::Deleted) => {
+            if path(object, &["spec", "deletionPolicy"]) == Some("Retain") {
+                state.retained.insert(id.to_owned());
+                return None;
+            }
+            let network = hosts
+                .iter()
+                .flat_map(|host| &host.networks)
+                .find(|n| n.owner.as_ref().is_some_and(|o| o.cluster_uid == id));
+            network.map(|n| {
+                format!(
+                    "DevCluster {name} is let go and network {} is still there",
+                    n.name
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What a machine got once stays its own.
+fn identity(before: &Value, after: &Value) -> Option<String> {
+    ["macAddress", "domainName", "providerID"]
+        .iter()
+        .find_map(|field| {
+            let (was, is) = (&before["status"][field], &after["status"][field]);
+            // While it is removed, what it had is given back.
+            let given_back = is.is_null() && is_going(after);
+            (!was.is_null() && was != is && !given_back).then(|| format!("{field} was {was} and is {is}"))
+        })
+}
+
+/// Why a machine that the operator deletes should have stayed.
+fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state: &State) -> Option<String> {
+    let recently = |uid: &str| {
+        state
+            .changed
+            .get(uid)
+            .is_some_and(|at| now.saturating_sub(*at) < GRACE)
+    };
+    let name = path(machine, &["metadata", "name"]).unwrap_or_default();
+    let cluster = objects.by_uid("DevCluster", &objects.owner(machine, "DevCluster")?)?;
+    if is_going(cluster) || recently(uid(cluster)) {
+        return None;
+    }
+    if path(machine, &["spec", "role"]) == Some("ControlPlane") {
+        let initialized = cluster["status"]["initialized"] == Value::Bool(true);
+        return initialized.then(|| format!("the control plane {name} of an initialised cluster is deleted"));
+    }
+    let pool = objects.by_uid("NodePool", &objects.owner(machine, "NodePool")?)?;
+    if is_going(pool) || recently(uid(pool)) {
+        return None;
+    }
+    let wanted = pool["spec"]["replicas"].as_u64().unwrap_or_default();
+    let current = machine["spec"]["machine"] == pool["spec"]["machine"];
+    let left = objects
+        .all("DevMachine")
+        .filter(|m| objects.owner(m, "NodePool").as_deref() == Some(uid(pool)) && !is_going(m))
+        .count() as u64;
+    (current && left < wanted)
+        .then(|| format!("worker {name} is deleted, and of {wanted} that are wanted {left} are left"))
+}
+
+fn left_of_machine(uid: &str, hosts: &[Inventory]) -> Option<String> {
+    hosts.iter().find_map(|host| {
+        let domain = host.domains.iter().find(|d| {
+            d.owner
+                .as_ref()
+                .is_some_and(|o| o.machine_uid.as_deref() == Some(uid))
+        });
+        if let Some(domain) = domain {
+            return Some(format!("domain {}", domain.name));
+        }
+        let volume = host.volumes.iter().find(|v| v.name.contains(uid))?;
+        Some(format!("volume {}", volume.name))
+    })
+}
+
+fn after_host_change(contents: &Inventory, state: &mut State) -> Option<String> {
+    let mut seen = BTreeMap::new();
+    for domain in &contents.domains {
+        let Some(uid) = domain.owner.as_ref().and_then(|o| o.machine_uid.clone()) else {
+            continue;
+        };
+        if let Some(other) = seen.insert(uid.clone(), &domain.name) {
+            return Some(format!("domains {other} and {} are one machine's", domain.name));
+        }
+        let uuid = domain.uuid.to_string();
+        let known = state.uuids.entry(uid).or_insert_with(|| uuid.clone());
+        if *known != uuid {
+            return Some(format!("domain {} had UUID {known} and has {uuid}", domain.name));
+        }
+    }
+    for network in &contents.networks {
+        let mut taken = BTreeSet::new();
+        for reservation in &network.reservations {
+            for what in [reservation.mac.clone(), reservation.ip.to_string()] {
+                if !taken.insert(what.clone()) {
+                    return Some(format!("network {} gives {what} twice", network.name));
+                }
+            }
+        }
+    }
+    None
+}

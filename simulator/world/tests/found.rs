@@ -1,0 +1,105 @@
+//! What the simulation found, each by itself.
+
+// A helper of a test fails the test that uses it, and says what it saw.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbed_simulation::objects::{cluster, pool};
+use seedbed_simulation::{Settings, Undisturbed, World};
+use serde_json::Value;
+use tokio::time::sleep;
+
+const VERSION: &str = "v1.35.4";
+
+fn world() -> World {
+    World::new(Settings::new(VERSION), Arc::new(Undisturbed))
+}
+
+async fn until(world: &World, what: &str, is_so: impl AsyncFnMut(&World) -> bool) {
+    let told = world.within(Duration::from_mins(30), is_so).await;
+    assert!(told, "{what}: not so after half an hour; found {}", world.told());
+}
+
+fn is_ready(world: &World, cluster: &str) -> bool {
+    world.condition("DevCluster", cluster, "Ready").as_deref() == Some("True")
+}
+
+fn reason(world: &World, kind: &str, name: &str, type_: &str) -> Value {
+    let object = world.get(kind, name).unwrap();
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|c| c["type"] == type_).unwrap()["reason"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_deleted_while_kubeadm_runs_cost_the_control_plane_and_not_the_cluster() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    let begun = async |w: &World| {
+        w.get("DevMachine", "demo-cp-0")
+            .is_some_and(|machine| machine["status"]["bootstrap"]["phase"] == "Started")
+    };
+    until(&world, "kubeadm begun", begun).await;
+    world.delete("Secret", "demo-ca").unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+    assert_eq!(world.inventory().await.domains.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_an_initialised_cluster_are_not_made_anew() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+    let lost = world.get("Secret", "demo-ca").unwrap();
+    world.delete("Secret", "demo-ca").unwrap();
+    until(&world, "told", async |w| {
+        reason(w, "DevCluster", "demo", "Stalled") == "KeysLost"
+    })
+    .await;
+    sleep(Duration::from_mins(10)).await;
+    assert!(world.get("Secret", "demo-ca").is_none());
+
+    let mut restored = lost;
+    restored["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
+    world.create(restored).unwrap();
+    until(&world, "Ready again", async |w| is_ready(w, "demo")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_crashed_and_is_kept_by_the_host_is_started_again_and_can_be_removed() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+    let host = &world.host().simulated;
+    host.crash("default.demo-cp-0");
+    until(&world, "started again", async |w| w.boots() == 2).await;
+    host.crash("default.demo-cp-0");
+    world.delete("DevCluster", "demo").unwrap();
+    until(&world, "gone", async |w| w.all("DevCluster").is_empty()).await;
+    assert!(world.inventory().await.domains.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_cluster_is_gone_tells_no_version() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+    assert_eq!(
+        world.get("NodePool", "demo-workers").unwrap()["status"]["version"],
+        VERSION
+    );
+    world.delete("DevCluster", "demo").unwrap();
+    until(&world, "gone", async |w| w.all("DevCluster").is_empty()).await;
+    sleep(Duration::from_mins(5)).await;
+    let left = world.get("NodePool", "demo-workers").unwrap();
+    assert!(left["status"]["version"].is_null(), "{left}");
+}
