@@ -375,11 +375,26 @@ impl Machines {
             });
             if ended.is_some() {
                 machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
-                machines.after(machines.0.timing.dns, move |machines| {
-                    machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
-                });
+                machines.bring_dns(address);
             }
         });
+    }
+
+    /// CoreDNS becomes available once the API has answered for a while.
+    fn bring_dns(&self, address: Ipv4Addr) {
+        self.after(self.0.timing.dns, move |machines| {
+            let told = machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
+            if told.is_none() && machines.knows(address) {
+                machines.bring_dns(address);
+            }
+        });
+    }
+
+    /// Whether there is a control plane of that address, on or off.
+    fn knows(&self, address: Ipv4Addr) -> bool {
+        let state = self.lock();
+        let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
+        clusters.any(|cluster| cluster.address == address)
     }
 
     /// A worker asks whether it may join, again and again.
@@ -432,15 +447,32 @@ impl Machines {
         self.report_ready(&join.boot);
     }
 
-    /// The kubelet of a machine, if it is a node, says so after a while.
+    /// The kubelet of a machine, if it is a node, registers it where it is not and says that it is Ready, as soon as it can.
     fn report_ready(&self, boot: &Boot) {
         let boot = boot.clone();
         self.after(self.0.timing.node_ready, move |machines| {
-            let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
-            if let Some((node, server)) = node.filter(|_| !machines.is_isolated(&boot.domain)) {
-                machines.with_api(server, |store, now| {
-                    cluster::set_ready(store, &node.name, true, now);
+            let Some(node) =
+                machines.in_boot(&boot, |disk| disk.node.clone().zip(Some(disk.cluster.is_some())))
+            else {
+                return;
+            };
+            let Some(((node, server), control_plane)) = node else {
+                return;
+            };
+            let version = {
+                let state = machines.lock();
+                state.cluster_at(server).map(|cluster| cluster.version.clone())
+            };
+            let told = version
+                .filter(|_| !machines.is_isolated(&boot.domain))
+                .and_then(|version| {
+                    machines.with_api(server, |store, now| {
+                        cluster::register(store, &node, control_plane, &version, now);
+                        cluster::set_ready(store, &node.name, true, now);
+                    })
                 });
+            if told.is_none() {
+                machines.report_ready(&boot);
             }
         });
     }

@@ -136,6 +136,7 @@ impl World {
                 let revision = api.with(|store| store.revision());
                 if revision != seen {
                     while api.with(|store| store.collect(Clock::now(&*clock))) {}
+                    stage.director.collected();
                     seen = revision;
                 }
             }

@@ -21,6 +21,8 @@ use crate::events::EventType;
 use crate::status::{describe, write_status};
 use observe::Subject;
 
+/// How soon to look again at what a watch shows, if it does not say so earlier.
+const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where nothing is expected.
 const LATER: Duration = Duration::from_mins(1);
 /// How soon to look again where something outside is in the way.
@@ -77,7 +79,7 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         return Err(error);
     }
     Ok(Action::requeue(match decision {
-        Decision::Do(_) => Duration::ZERO,
+        Decision::Do(effect) => again(effect),
         Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
     }))
@@ -143,7 +145,12 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
             .await;
         }
         result?;
-        return Ok(Action::requeue(Duration::ZERO));
+        return Ok(Action::requeue(again(*effect)));
     }
     Ok(Action::requeue(jittered(&*context.random, BLOCKED)))
+}
+
+/// How soon to look again after something was done.
+fn again(effect: cluster::Effect) -> Duration {
+    if effect.is_watched() { SOON } else { Duration::ZERO }
 }

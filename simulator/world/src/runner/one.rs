@@ -18,9 +18,9 @@ pub struct One {
     pub(super) seed: u64,
     pub(super) only: Option<BTreeSet<usize>>,
     pub(super) calm: bool,
-    script: bool,
-    log: bool,
-    told: bool,
+    pub(super) script: bool,
+    pub(super) log: bool,
+    pub(super) told: bool,
 }
 
 impl One {
