@@ -36,6 +36,8 @@ struct State {
     /// The machines that have power, by their domains' names.
     on: BTreeMap<String, Power>,
     boots: u64,
+    /// How many processes of API servers were started.
+    servers: u64,
     /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
     failures: BTreeMap<String, (u32, Failure)>,
     /// Domains whose agents are dead.
@@ -66,6 +68,8 @@ struct Cluster {
     version: String,
     api: ApiServer,
     answers: bool,
+    /// Which process the server is, of all that there were.
+    process: u64,
     /// Certificate of its CA, PEM.
     ca: Vec<u8>,
 }
@@ -111,6 +115,19 @@ impl Machines {
         let state = self.lock();
         let cluster = state.cluster_at(address)?;
         cluster.answers.then(|| cluster.api.clone())
+    }
+
+    /// Which process answers at that address, of all API servers that there were: connections to another one are dead.
+    pub fn server(&self, address: Ipv4Addr) -> Option<u64> {
+        let state = self.lock();
+        let cluster = state.cluster_at(address)?;
+        cluster.answers.then_some(cluster.process)
+    }
+
+    fn next_server(&self) -> u64 {
+        let mut state = self.lock();
+        state.servers += 1;
+        state.servers
     }
 
     /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
@@ -227,8 +244,10 @@ impl Machines {
         let boot = boot.clone();
         if resumes {
             self.after(self.0.timing.api_server, move |machines| {
+                let process = machines.next_server();
                 machines.in_boot(&boot, |disk| {
                     if let Some(cluster) = &mut disk.cluster {
+                        cluster.process = process;
                         cluster.answers = true;
                     }
                 });
@@ -349,6 +368,7 @@ impl Machines {
         );
         cluster::register(&mut store, &node, true, &version, now);
         let api = ApiServer::new(store, version.clone(), move || timers.now());
+        let process = self.next_server();
         let is_on = self.in_boot(&boot, |disk| {
             disk.os.log(&token, "seedbed: phase kubeadm\n");
             disk.node = Some((node, address));
@@ -357,6 +377,7 @@ impl Machines {
                 version,
                 api,
                 answers: true,
+                process,
                 ca,
             });
         });
@@ -477,20 +498,29 @@ impl Machines {
         });
     }
 
-    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless it runs again.
+    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless a machine runs that is this node.
     fn missed(&self, disk: &str) {
         let node = {
             let state = self.lock();
-            if state.on.values().any(|power| power.disk == disk) {
+            let Some((node, server)) = state.disks.get(disk).and_then(|d| d.node.clone()) else {
+                return;
+            };
+            let is_it = |other: &Disk| {
+                other
+                    .node
+                    .as_ref()
+                    .is_some_and(|(other, at)| other.name == node.name && *at == server)
+            };
+            let mut running = state.on.values().filter_map(|power| state.disks.get(&power.disk));
+            if running.any(is_it) {
                 return;
             }
-            state.disks.get(disk).and_then(|d| d.node.clone())
+            (node, server)
         };
-        if let Some((node, server)) = node {
-            self.with_api(server, |store, now| {
-                cluster::set_ready(store, &node.name, false, now);
-            });
-        }
+        let (node, server) = node;
+        self.with_api(server, |store, now| {
+            cluster::set_ready(store, &node.name, false, now);
+        });
     }
 
     /// Does something in a cluster's API, if it answers.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use seedbed_kubeadm::token::BootstrapToken;
@@ -66,6 +66,10 @@ impl ChildApi for KubeChild {
 
     async fn delete_token(&self, id: &str) -> Result<(), ChildError> {
         token::delete(&self.client, &self.key, id).await
+    }
+
+    async fn node(&self, name: &str) -> Result<Option<Node>, ChildError> {
+        node::get(&self.client, &self.key, name).await
     }
 
     async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 use seedbed_kubeadm::token::BootstrapToken;
 
 pub use access::{ChildAccess, ChildKey};
@@ -63,6 +64,9 @@ pub trait ChildApi: Send + Sync + 'static {
 
     /// Deletes the bootstrap token of that id. Gone already is no error.
     async fn delete_token(&self, id: &str) -> Result<(), ChildError>;
+
+    /// The node of that name as it is now, and not as the watch saw it last.
+    async fn node(&self, name: &str) -> Result<Option<Node>, ChildError>;
 
     /// Gives the node that form where it has another one; whether anything was written.
     async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError>;

@@ -111,7 +111,7 @@ async fn carry_out(
 
 fn next(decision: &Decision, context: &crate::context::Context) -> Action {
     Action::requeue(match decision {
-        Decision::Do(effect) if effect.is_watched() => SOON,
+        Decision::Do(effect) if effect.takes_time() => SOON,
         Decision::Do(_) => Duration::ZERO,
         Decision::Wait(wait) if wait.urgency == Urgency::Soon => SOON,
         Decision::Wait(wait) if matches!(wait.reason, Reason::NodeNotReady | Reason::Paused) => LATER,

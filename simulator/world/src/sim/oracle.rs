@@ -346,7 +346,7 @@ fn examine(
     }
     let spec_changed = before.is_some_and(|before| before["spec"] != object["spec"]);
     let deleted = is_going(object) && before.is_some_and(|before| !is_going(before));
-    if author.is_none() && (spec_changed || deleted) || before.is_none() {
+    if author.is_none() && spec_changed || deleted || before.is_none() {
         state.changed.insert(id.to_owned(), now);
     }
     if kind == "DevMachine" {
