@@ -38,6 +38,8 @@ struct State {
     /// The machines that have power, by their domains' names.
     on: BTreeMap<String, Power>,
     boots: u64,
+    /// How many processes of API servers were started.
+    servers: u64,
     /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
     failures: BTreeMap<String, (u32, Failure)>,
     /// Domains whose agents are dead.
@@ -70,6 +72,8 @@ struct Cluster {
     /// What its machine was given for it.
     files: Vec<GuestFile>,
     answers: bool,
+    /// Which process the server is, of all that there were.
+    process: u64,
     /// Certificate of its CA, PEM.
     ca: Vec<u8>,
 }
@@ -144,6 +148,19 @@ impl Machines {
         let state = self.lock();
         let cluster = state.cluster_at(address)?;
         cluster.answers.then(|| cluster.api.clone())
+    }
+
+    /// Which process answers at that address, of all API servers that there were: connections to another one are dead.
+    pub fn server(&self, address: Ipv4Addr) -> Option<u64> {
+        let state = self.lock();
+        let cluster = state.cluster_at(address)?;
+        cluster.answers.then_some(cluster.process)
+    }
+
+    fn next_server(&self) -> u64 {
+        let mut state = self.lock();
+        state.servers += 1;
+        state.servers
     }
 
     /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
@@ -260,8 +277,10 @@ impl Machines {
         let boot = boot.clone();
         if resumes {
             self.after(self.timing().api_server, move |machines| {
+                let process = machines.next_server();
                 machines.in_boot(&boot, |disk| {
                     if let Some(cluster) = &mut disk.cluster {
+                        cluster.process = process;
                         cluster.answers = machines.answers(cluster).is_ok();
                     }
                 });
@@ -395,6 +414,7 @@ impl Machines {
         );
         cluster::register(&mut store, &node, true, &version, now);
         let api = ApiServer::new(store, version.clone(), move || timers.now());
+        let process = self.next_server();
         let is_on = self.in_boot(&boot, |disk| {
             disk.os.log(&token, "seedbed: phase kubeadm\n");
             let cluster = Cluster {
@@ -403,6 +423,7 @@ impl Machines {
                 api,
                 files,
                 answers: true,
+                process,
                 ca,
             };
             if let Err(why) = self.answers(&cluster) {
@@ -429,11 +450,26 @@ impl Machines {
             });
             if ended.is_some() {
                 machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
-                machines.after(machines.timing().dns, move |machines| {
-                    machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
-                });
+                machines.bring_dns(address);
             }
         });
+    }
+
+    /// CoreDNS becomes available once the API has answered for a while.
+    fn bring_dns(&self, address: Ipv4Addr) {
+        self.after(self.timing().dns, move |machines| {
+            let told = machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
+            if told.is_none() && machines.knows(address) {
+                machines.bring_dns(address);
+            }
+        });
+    }
+
+    /// Whether there is a control plane of that address, on or off.
+    fn knows(&self, address: Ipv4Addr) -> bool {
+        let state = self.lock();
+        let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
+        clusters.any(|cluster| cluster.address == address)
     }
 
     /// A worker asks whether it may join, again and again.
@@ -486,33 +522,59 @@ impl Machines {
         self.report_ready(&join.boot);
     }
 
-    /// The kubelet of a machine, if it is a node, says so after a while.
+    /// The kubelet of a machine, if it is a node, registers it where it is not and says that it is Ready, as soon as it can.
     fn report_ready(&self, boot: &Boot) {
         let boot = boot.clone();
         self.after(self.timing().node_ready, move |machines| {
-            let node = machines.in_boot(&boot, |disk| disk.node.clone()).flatten();
-            if let Some((node, server)) = node.filter(|_| !machines.is_isolated(&boot.domain)) {
-                machines.with_api(server, |store, now| {
-                    cluster::set_ready(store, &node.name, true, now);
+            let Some(node) =
+                machines.in_boot(&boot, |disk| disk.node.clone().zip(Some(disk.cluster.is_some())))
+            else {
+                return;
+            };
+            let Some(((node, server), control_plane)) = node else {
+                return;
+            };
+            let version = {
+                let state = machines.lock();
+                state.cluster_at(server).map(|cluster| cluster.version.clone())
+            };
+            let told = version
+                .filter(|_| !machines.is_isolated(&boot.domain))
+                .and_then(|version| {
+                    machines.with_api(server, |store, now| {
+                        cluster::register(store, &node, control_plane, &version, now);
+                        cluster::set_ready(store, &node.name, true, now);
+                    })
                 });
+            if told.is_none() {
+                machines.report_ready(&boot);
             }
         });
     }
 
-    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless it runs again.
+    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless a machine runs that is this node.
     fn missed(&self, disk: &str) {
         let node = {
             let state = self.lock();
-            if state.on.values().any(|power| power.disk == disk) {
+            let Some((node, server)) = state.disks.get(disk).and_then(|d| d.node.clone()) else {
+                return;
+            };
+            let is_it = |other: &Disk| {
+                other
+                    .node
+                    .as_ref()
+                    .is_some_and(|(other, at)| other.name == node.name && *at == server)
+            };
+            let mut running = state.on.values().filter_map(|power| state.disks.get(&power.disk));
+            if running.any(is_it) {
                 return;
             }
-            state.disks.get(disk).and_then(|d| d.node.clone())
+            (node, server)
         };
-        if let Some((node, server)) = node {
-            self.with_api(server, |store, now| {
-                cluster::set_ready(store, &node.name, false, now);
-            });
-        }
+        let (node, server) = node;
+        self.with_api(server, |store, now| {
+            cluster::set_ready(store, &node.name, false, now);
+        });
     }
 
     /// Does something in a cluster's API, if it answers.

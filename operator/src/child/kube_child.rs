@@ -83,6 +83,10 @@ impl ChildApi for KubeChild {
         token::delete(&self.client, &self.key, id).await
     }
 
+    async fn node_now(&self, name: &str) -> Result<Option<Node>, ChildError> {
+        node::get(&self.client, &self.key, name).await
+    }
+
     async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError> {
         node::shape(&self.client, &self.key, name, shape).await
     }

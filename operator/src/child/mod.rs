@@ -72,6 +72,9 @@ pub trait ChildApi: Send + Sync + 'static {
     /// Deletes the bootstrap token of that id. Gone already is no error.
     async fn delete_token(&self, id: &str) -> Result<(), ChildError>;
 
+    /// The node of that name as it is now, and not as the watch saw it last.
+    async fn node_now(&self, name: &str) -> Result<Option<Node>, ChildError>;
+
     /// Gives the node that form where it has another one; whether anything was written.
     async fn shape_node(&self, name: &str, shape: &NodeShape) -> Result<bool, ChildError>;
 

@@ -64,6 +64,14 @@ pub(super) async fn delete(
         .map_err(|error| ChildError::of(cluster, format!("delete node {name}"), &error))
 }
 
+/// The node of that name, as the API server has it now.
+pub(super) async fn get(client: &Client, cluster: &ChildKey, name: &str) -> Result<Option<Node>, ChildError> {
+    Api::<Node>::all(client.clone())
+        .get_opt(name)
+        .await
+        .map_err(|error| ChildError::of(cluster, format!("look at node {name}"), &error))
+}
+
 /// Reads the node, and writes what `change` finds missing, to this node alone: another one that took the name meanwhile is
 /// refused by its UID.
 async fn write(

@@ -28,8 +28,11 @@ type Answer = Result<Response<Box<DynBody>>, BoxError>;
 /// How long a watch lasts whose client does not say: between 30 and 60 minutes in a real API server.
 const LONGEST_WATCH: Duration = Duration::from_mins(30);
 
-/// Finds the server that answers now; why none does, where that is so.
-pub(crate) type Find = Arc<dyn Fn() -> Result<ApiServer, Unanswered> + Send + Sync>;
+/// Between two looks whether a connection is still one to the process that answers.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Finds the server that answers now, and which process it is; why none does, where that is so.
+pub(crate) type Find = Arc<dyn Fn() -> Result<(ApiServer, u64), Unanswered> + Send + Sync>;
 
 /// Why no server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ async fn answer(
     let seek = find.clone();
     let run = async move {
         match seek() {
-            Ok(server) => {
+            Ok((server, _)) => {
                 let (head, body) = server.answer(&request).into_parts();
                 let body: Box<DynBody> = Box::new(body.map_err(BoxError::from));
                 Ok(Response::from_parts(head, body))
@@ -104,6 +107,7 @@ async fn answer(
     let events = Events {
         stage,
         step,
+        server: find().map(|(_, server)| server).ok(),
         find,
         ends: Instant::now() + length,
         frames: frames(body),
@@ -196,6 +200,8 @@ struct Events {
     stage: Arc<Stage>,
     step: Step,
     find: Find,
+    /// The process that it is a connection to.
+    server: Option<u64>,
     ends: Instant,
     frames: Frames,
 }
@@ -212,14 +218,30 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let Ok(frame) = timeout_at(self.ends, self.frames.next()).await else {
-            if (self.find)().is_err() {
-                // A server that is gone does not end the watch either.
-                return futures::future::pending().await;
+        let mut waiting = None;
+        let frame = loop {
+            let look = self.ends.min(Instant::now() + LOOK);
+            let frame = match waiting.take() {
+                Some(frame) => Ok(frame),
+                None => timeout_at(look, self.frames.next()).await,
+            };
+            match (self.find)().map(|(_, server)| server) {
+                Ok(server) if Some(server) == self.server => {}
+                // Another process answers there, and knows nothing of this connection.
+                Ok(_) => return Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into())),
+                // Nobody ends it; what is on its way comes once packets come through again.
+                Err(_) => {
+                    waiting = frame.ok();
+                    sleep(LOOK).await;
+                    continue;
+                }
             }
-            return None;
+            match frame {
+                Ok(frame) => break frame?,
+                Err(_) if Instant::now() >= self.ends => return None,
+                Err(_) => {}
+            }
         };
-        let frame = frame?;
         match self.stage.director.delivery(&self.step) {
             Delivery::Now => {}
             Delivery::After(delay) => sleep(delay).await,

@@ -25,6 +25,8 @@ pub fn follow(seed: u64) {
     let _ = set_random_source(Hashers);
     drop(ahash::RandomState::new());
     set(Some(Chance::new(seed).of("entropy")));
+    // What jitters kube's pauses; by itself it follows from the time.
+    fastrand::seed(seed);
 }
 
 fn set(chance: Option<Chance>) {

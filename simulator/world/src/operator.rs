@@ -132,7 +132,7 @@ impl Made {
     fn new(operator: &Operator) -> Self {
         let (world, process) = (operator.world.clone(), operator.process.clone());
         let api = world.api().clone();
-        let find: Find = Arc::new(move || Ok(api.clone()));
+        let find: Find = Arc::new(move || Ok((api.clone(), 0)));
         let stage = world.0.stage.clone();
         let client = client_of(stage, process.clone(), Boundary::Seed, CALL_LIMIT, find);
         let clock: Arc<dyn Clock> = operator.clock.clone();

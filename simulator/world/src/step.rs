@@ -141,6 +141,9 @@ pub trait Director: Send + Sync + 'static {
     /// The call was done; what it answered, in a word or a message.
     fn done(&self, _: &Step, _answer: &str) {}
 
+    /// Garbage was collected.
+    fn collected(&self) {}
+
     /// The instance was killed.
     fn killed(&self, _instance: &str) {}
 }

@@ -136,6 +136,7 @@ impl World {
                 let revision = api.with(|store| store.revision());
                 if revision != seen {
                     while api.with(|store| store.collect(Clock::now(&*clock))) {}
+                    stage.director.collected();
                     seen = revision;
                 }
             }
@@ -224,7 +225,7 @@ impl World {
     }
 
     /// The child cluster's API that answers at that address, to a client that trusts that CA (PEM).
-    pub(crate) fn child(&self, address: Ipv4Addr, ca: &str) -> Result<ApiServer, Unanswered> {
+    pub(crate) fn child(&self, address: Ipv4Addr, ca: &str) -> Result<(ApiServer, u64), Unanswered> {
         if self
             .0
             .cut
@@ -236,7 +237,8 @@ impl World {
         }
         let found = self.0.hosts.values().find_map(|host| {
             let api = host.machines.api(address)?;
-            Some((api, host.machines.ca(address)?))
+            let server = host.machines.server(address)?;
+            Some(((api, server), host.machines.ca(address)?))
         });
         match found {
             None => Err(Unanswered::Refused),

@@ -92,6 +92,15 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether what it changes is seen by a watch alone, which tells when it is so: whoever looks before that sees it as it was, and
+    /// would do it again and again.
+    pub fn is_watched(self) -> bool {
+        matches!(
+            self,
+            Self::CreateControlPlane | Self::ReplaceControlPlane | Self::DeleteMachines
+        )
+    }
+
     /// The effect in words, for messages and logs.
     pub fn describe(self) -> &'static str {
         match self {

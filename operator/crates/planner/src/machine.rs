@@ -509,6 +509,12 @@ fn leave_cluster(seen: &Leaving) -> Option<Decision> {
 }
 
 impl Effect {
+    /// Whether what it changes is not so at once: a watch tells when it is, or pods take their time. Whoever looks before that sees it
+    /// as it was, and would do it again and again.
+    pub fn takes_time(self) -> bool {
+        matches!(self, Self::ApplyNodeSettings | Self::Evict)
+    }
+
     /// The effect in words, for messages and logs.
     pub fn describe(self) -> &'static str {
         match self {

@@ -24,6 +24,8 @@ use crate::status::{describe, write_status};
 use observe::Subject;
 pub use ranges::Ranges;
 
+/// How soon to look again at what a watch shows, if it does not say so earlier.
+const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where nothing is expected: what the watches and the looks at the hosts missed is found then.
 const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again at an initialised cluster whose API nobody has looked at yet, if the end of that look is not told earlier:
@@ -87,7 +89,7 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         return Err(error);
     }
     let next = match decision {
-        Decision::Do(_) => Duration::ZERO,
+        Decision::Do(effect) => again(effect),
         Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
     };
@@ -154,7 +156,12 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
             .await;
         }
         result?;
-        return Ok(Action::requeue(Duration::ZERO));
+        return Ok(Action::requeue(again(*effect)));
     }
     Ok(Action::requeue(jittered(&*context.random, BLOCKED)))
+}
+
+/// How soon to look again after something was done.
+fn again(effect: cluster::Effect) -> Duration {
+    if effect.is_watched() { SOON } else { Duration::ZERO }
 }

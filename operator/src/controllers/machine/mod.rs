@@ -125,6 +125,7 @@ async fn carry_out(
 
 fn next(decision: &Decision, context: &crate::context::Context) -> Duration {
     match decision {
+        Decision::Do(effect) if effect.takes_time() => SOON,
         Decision::Do(_) => Duration::ZERO,
         Decision::Wait(wait) if wait.urgency == Urgency::Soon => SOON,
         Decision::Wait(wait) if matches!(wait.reason, Reason::NodeNotReady | Reason::Paused) => LATER,

@@ -142,8 +142,21 @@ impl Subject {
         let Some(child) = &self.child else {
             return Observed::Unknown("the address of the cluster's API server is not known yet".to_owned());
         };
-        let (name, shape) = (self.name(), self.shape());
-        child.node(&name).map(|found| {
+        self.seen(child.node(&self.name()), facts)
+    }
+
+    /// The node as it is now: one that registered since the watch told anything would outlast its machine.
+    async fn node_now(&self, facts: &mut Facts) -> Observed<Option<NodeView>> {
+        let Some(child) = &self.child else {
+            return Observed::Unknown("the address of the cluster's API server is not known yet".to_owned());
+        };
+        let found = Observed::from(child.node_now(&self.name()).await);
+        self.seen(found, facts)
+    }
+
+    fn seen(&self, found: Observed<Option<Node>>, facts: &mut Facts) -> Observed<Option<NodeView>> {
+        let shape = self.shape();
+        found.map(|found| {
             let view = found.as_ref().map(|n| NodeView {
                 ready: nodes::is_ready(n),
                 message: nodes::not_ready_message(n),
@@ -426,7 +439,7 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
             }),
         )
     } else {
-        let node = subject.node(&mut facts);
+        let node = subject.node_now(&mut facts).await;
         let drain = match (&node, &subject.child) {
             (Observed::Known(Some(_)), Some(child)) => {
                 Observed::from(child.evictable_pods(&subject.name()).await).map(|pods| Drain {

@@ -324,6 +324,7 @@ impl Sim {
             .await;
             self.undo_due(false);
             self.supervise();
+            self.oracle.claims();
         }
     }
 }

@@ -185,6 +185,12 @@ impl Director for Conductor {
         weather.later(delay, chance)
     }
 
+    fn collected(&self) {
+        if let Some(oracle) = self.oracle.get() {
+            oracle.user_did();
+        }
+    }
+
     fn doing(&self, step: &Step) {
         if let Some(oracle) = self.oracle.get() {
             oracle.doing(step);

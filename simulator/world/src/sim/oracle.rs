@@ -17,6 +17,11 @@ use crate::step::{Boundary, Step};
 /// How long after a user's change the operator may still act by what it had read before.
 const GRACE: Duration = Duration::from_secs(150);
 
+/// Between two looks at what objects claim.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long an object may claim what is not so: longer than anything lasts that keeps the operator from seeing it.
+const LAG: Duration = Duration::from_mins(8);
+
 /// What must never happen.
 pub(crate) struct Oracle {
     world: World,
@@ -36,6 +41,10 @@ struct State {
     /// The domain's UUID of each machine.
     uuids: BTreeMap<String, String>,
     secrets: Secrets,
+    /// When it was last looked at what objects claim.
+    looked: Duration,
+    /// Since when objects claim what is not so, by their UIDs.
+    wrong: BTreeMap<String, Duration>,
     violation: Option<String>,
 }
 
@@ -75,9 +84,74 @@ impl Oracle {
         self.lock().secrets.found_in(text)
     }
 
-    /// Looks at what a user did.
+    /// Looks at what a user did, or anybody else but the operator.
     pub(crate) fn user_did(&self) {
         self.look(None);
+    }
+
+    /// Looks, every now and then, whether what says that it is Ready is so.
+    pub(crate) fn claims(&self) {
+        let now = self.world.elapsed();
+        if now.saturating_sub(self.lock().looked) < LOOK {
+            return;
+        }
+        let wrong = self.wrong_claims();
+        let mut state = self.lock();
+        state.looked = now;
+        state.wrong.retain(|uid, _| wrong.contains_key(uid));
+        let mut lasting = None;
+        for (uid, what) in wrong {
+            let since = *state.wrong.entry(uid).or_insert(now);
+            if now.saturating_sub(since) > LAG {
+                lasting = Some(what);
+            }
+        }
+        drop(state);
+        if let Some(what) = lasting {
+            self.violated(&format!(
+                "for {} min it was told what is not so: {what}",
+                LAG.as_secs() / 60
+            ));
+        }
+    }
+
+    /// What says that it is Ready and is not, by its UID.
+    fn wrong_claims(&self) -> BTreeMap<String, String> {
+        let hosts: Vec<Inventory> = self
+            .world
+            .hosts()
+            .values()
+            .map(|host| host.simulated.contents())
+            .collect();
+        let runs = |uid: &str| {
+            hosts.iter().flat_map(|host| &host.domains).any(|d| {
+                d.power == PowerState::Running
+                    && d.owner
+                        .as_ref()
+                        .is_some_and(|o| o.machine_uid.as_deref() == Some(uid))
+            })
+        };
+        self.world.api().with(|store| {
+            let objects = Objects(store);
+            let machines = objects
+                .all("DevMachine")
+                .filter(|object| says_ready(object) && !runs(uid(object)))
+                .map(|object| (object, "it does not run"));
+            let clusters = objects
+                .all("DevCluster")
+                .filter(|object| says_ready(object) && super::child_of(&self.world, object).is_none())
+                .map(|object| (object, "its API does not answer"));
+            machines
+                .chain(clusters)
+                .map(|(object, why)| {
+                    let name = path(object, &["metadata", "name"]).unwrap_or_default();
+                    (
+                        uid(object).to_owned(),
+                        format!("{name} says that it is Ready, and {why}"),
+                    )
+                })
+                .collect()
+        })
     }
 
     /// Looks at what is about to be done.
@@ -235,6 +309,11 @@ impl Oracle {
     }
 }
 
+fn says_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
 fn is_going(object: &Value) -> bool {
     path(object, &["metadata", "deletionTimestamp"]).is_some()
 }
@@ -267,7 +346,7 @@ fn examine(
     }
     let spec_changed = before.is_some_and(|before| before["spec"] != object["spec"]);
     let deleted = is_going(object) && before.is_some_and(|before| !is_going(before));
-    if author.is_none() && (spec_changed || deleted) || before.is_none() {
+    if author.is_none() && spec_changed || deleted || before.is_none() {
         state.changed.insert(id.to_owned(), now);
     }
     if kind == "DevMachine" {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::truth::path;
@@ -187,7 +190,23 @@ fn child(world: &World, cluster: &Value) -> Vec<String> {
                 )
             })
             .collect();
-        lines.push(format!("child {name}: {} Secrets", all("secrets").len()));
+        let now = world.now();
+        let lasting = all("secrets")
+            .iter()
+            .filter(|secret| !has_expired(secret, now))
+            .count();
+        lines.push(format!("child {name}: {lasting} Secrets"));
         lines
     })
+}
+
+/// Whether it is a token whose time is over: a real cluster removes those by itself.
+fn has_expired(secret: &Value, now: Timestamp) -> bool {
+    let data = secret["data"]["expiration"].as_str().unwrap_or_default();
+    let text = STANDARD
+        .decode(data)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let expires: Option<Timestamp> = text.and_then(|text| text.parse().ok());
+    expires.is_some_and(|at| at < now)
 }

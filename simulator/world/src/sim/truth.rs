@@ -1,7 +1,12 @@
 //! Finding objects in the seed's store.
 
+use std::sync::LazyLock;
+
 use seedbed_simulated_api::{Selector, Store};
 use serde_json::Value;
+
+/// Selects everything.
+static EVERYTHING: LazyLock<Selector> = LazyLock::new(Selector::default);
 
 /// The objects of the seed.
 pub(crate) struct Objects<'a>(pub(crate) &'a Store);
@@ -11,9 +16,8 @@ impl<'a> Objects<'a> {
     pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
         let plural = format!("{}s", kind.to_lowercase());
         let kind = self.0.kinds().of_plural(&plural);
-        let everything: &'static Selector = Box::leak(Box::default());
         kind.into_iter()
-            .flat_map(|kind| self.0.list(kind, "", everything))
+            .flat_map(|kind| self.0.list(kind, "", &EVERYTHING))
     }
 
     pub(crate) fn by_uid(&self, kind: &str, wanted: &str) -> Option<&'a Value> {
