@@ -388,7 +388,13 @@ mod tests {
         };
         assert_eq!(settings.node_address_range(), "127.66.0.0/16");
         assert_eq!(settings.mode.to_string(), "none");
-        assert!("never".parse::<Mode>().unwrap_err().to_string().contains("`none`"));
+        assert!(
+            "never"
+                .parse::<Mode>()
+                .unwrap_err()
+                .to_string()
+                .contains("`none`")
+        );
     }
 
     #[test]

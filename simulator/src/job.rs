@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use seedbed_guest::GuestFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::Begun;
 use serde_json::Value;
 

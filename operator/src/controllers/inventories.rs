@@ -101,7 +101,10 @@ mod tests {
         };
         assert!(clusters(vec![network("a", true), network("b", true)]).is_empty());
         assert!(clusters(vec![network("b", true), network("a", true)]).is_empty());
-        assert_eq!(clusters(vec![network("a", false), network("c", true)]), ["a", "b", "c"]);
+        assert_eq!(
+            clusters(vec![network("a", false), network("c", true)]),
+            ["a", "b", "c"]
+        );
         inventories.forget("local");
         assert!(clusters(Vec::new()).is_empty());
     }

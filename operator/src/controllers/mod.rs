@@ -50,7 +50,8 @@ use world::{Guarded, World};
 /// Runs all controllers until `stop` is ready and what was begun is finished.
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 'static) {
     let client = &context.client;
-    let (clusters, watch_clusters) = Feed::<DevCluster>::new(client, |c| vec![index::of_host(&c.spec.host_ref.name)]);
+    let (clusters, watch_clusters) =
+        Feed::<DevCluster>::new(client, |c| vec![index::of_host(&c.spec.host_ref.name)]);
     let (pools, watch_pools) = Feed::<NodePool>::new(client, |p| {
         vec![index::of_cluster(&owned::namespace(p), &p.spec.cluster_ref.name)]
     });

@@ -103,7 +103,10 @@ where
     K: Paced + Resource<DynamicType = ()> + HasStatus + Clone + Debug + Serialize + DeserializeOwned,
     K::Status: PartialEq,
 {
-    let (uid, now) = (object.meta().uid.clone().unwrap_or_default(), world.context.clock.elapsed());
+    let (uid, now) = (
+        object.meta().uid.clone().unwrap_or_default(),
+        world.context.clock.elapsed(),
+    );
     let changed = object.status() != Some(&status);
     if changed
         && let Some(old) = object.status()
@@ -128,10 +131,7 @@ where
         wrote(world, written);
         world.written.put(&uid, now, now);
     }
-    Ok(Saved {
-        written,
-        later: None,
-    })
+    Ok(Saved { written, later: None })
 }
 
 /// Writes the status where it changed and publishes what changed in its conditions; the object as it was stored, if it was.
@@ -270,8 +270,14 @@ mod tests {
             of("InfrastructureReady", "True", Reason::Running),
         ];
         assert_eq!(told(&booting, &running), ["InfrastructureReady"]);
-        assert!(told(&[], &running).is_empty(), "what is so at the first sight is no news");
-        let lost = [of("Ready", "Unknown", Reason::HostUnreachable), running[1].clone()];
+        assert!(
+            told(&[], &running).is_empty(),
+            "what is so at the first sight is no news"
+        );
+        let lost = [
+            of("Ready", "Unknown", Reason::HostUnreachable),
+            running[1].clone(),
+        ];
         assert_eq!(told(&running, &lost), ["Ready"]);
         assert!(told(&lost, &lost).is_empty());
         let refused = [of("Ready", "Unknown", Reason::HostRefused), running[1].clone()];

@@ -35,9 +35,16 @@ fn files(pki: &ClusterPki) -> Vec<GuestFile> {
 }
 
 /// A client of the API at that address which trusts one authority and shows a certificate of another.
-fn client(address: Ipv4Addr, trusted: &CertificateAuthority, signed_by: &CertificateAuthority, group: &str) -> kube::Client {
+fn client(
+    address: Ipv4Addr,
+    trusted: &CertificateAuthority,
+    signed_by: &CertificateAuthority,
+    group: &str,
+) -> kube::Client {
     let lifetime = Lifetime::starting(now(), Duration::from_hours(1));
-    let certificate = signed_by.client_certificate("somebody", Some(group), lifetime).unwrap();
+    let certificate = signed_by
+        .client_certificate("somebody", Some(group), lifetime)
+        .unwrap();
     let access = ChildAccess {
         endpoint: format!("https://{address}:6443"),
         ca_pem: trusted.cert_pem.clone(),
@@ -52,7 +59,11 @@ fn client(address: Ipv4Addr, trusted: &CertificateAuthority, signed_by: &Certifi
 }
 
 fn api() -> ApiServer {
-    ApiServer::new(Store::new(Kinds::builtin(), "test"), "v1.35.4", jiff::Timestamp::now)
+    ApiServer::new(
+        Store::new(Kinds::builtin(), "test"),
+        "v1.35.4",
+        jiff::Timestamp::now,
+    )
 }
 
 fn named(name: &str) -> ConfigMap {
@@ -70,22 +81,44 @@ async fn an_administrator_writes_and_watches_and_others_are_refused() {
     let admin = Api::<ConfigMap>::namespaced(client(address, &pki.ca, &pki.ca, "system:masters"), "default");
     let mut watched = admin.watch(&WatchParams::default(), "0").await.unwrap().boxed();
     admin.create(&PostParams::default(), &named("a")).await.unwrap();
-    let event = tokio::time::timeout(LIMIT, watched.next()).await.unwrap().unwrap().unwrap();
+    let event = tokio::time::timeout(LIMIT, watched.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
 
     let other = Api::<ConfigMap>::namespaced(client(address, &pki.ca, &pki.ca, "developers"), "default");
     let error = other.get("a").await.unwrap_err();
-    assert!(matches!(&error, kube::Error::Api(status) if status.code == 403), "{error}");
-    let foreign = Api::<ConfigMap>::namespaced(client(address, &pki.ca, &stranger.ca, "system:masters"), "default");
-    assert!(foreign.get("a").await.is_err(), "a certificate of another cluster was taken");
-    let elsewhere = Api::<ConfigMap>::namespaced(client(address, &stranger.ca, &pki.ca, "system:masters"), "default");
-    assert!(elsewhere.get("a").await.is_err(), "the serving certificate is not of the cluster's CA");
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 403),
+        "{error}"
+    );
+    let foreign = Api::<ConfigMap>::namespaced(
+        client(address, &pki.ca, &stranger.ca, "system:masters"),
+        "default",
+    );
+    assert!(
+        foreign.get("a").await.is_err(),
+        "a certificate of another cluster was taken"
+    );
+    let elsewhere = Api::<ConfigMap>::namespaced(
+        client(address, &stranger.ca, &pki.ca, "system:masters"),
+        "default",
+    );
+    assert!(
+        elsewhere.get("a").await.is_err(),
+        "the serving certificate is not of the cluster's CA"
+    );
 
     let mut config = kube::Config::new(format!("https://{address}:6443").parse().unwrap());
     config.accept_invalid_certs = true;
     let nobody = Api::<ConfigMap>::namespaced(kube::Client::try_from(config).unwrap(), "default");
     let error = nobody.get("a").await.unwrap_err();
-    assert!(matches!(&error, kube::Error::Api(status) if status.code == 401), "{error}");
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 401),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -112,5 +145,8 @@ async fn an_address_that_is_not_on_loopback_is_refused_with_what_to_do() {
     let error = Planes::default()
         .began(Ipv4Addr::new(10, 64, 0, 11), &api(), &files(&pki))
         .unwrap_err();
-    assert!(error.contains("10.64.0.11") && error.contains("127.0.0.0/8"), "{error}");
+    assert!(
+        error.contains("10.64.0.11") && error.contains("127.0.0.0/8"),
+        "{error}"
+    );
 }

@@ -60,7 +60,10 @@ async fn passes_the_whole_suite() {
     };
     let report = conformance::run(&host, &fixture).await;
     println!("{report}");
-    assert!(report.failed.is_empty() && report.unsupported.is_empty(), "{report}");
+    assert!(
+        report.failed.is_empty() && report.unsupported.is_empty(),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -92,9 +95,15 @@ async fn a_host_that_hangs_fails_at_once_after_the_first_call_and_answers_again(
     let began = Instant::now();
     let second = hung.host().await;
     assert!(matches!(second, Err(Fault::Unavailable { .. })), "{second:?}");
-    assert!(began.elapsed() < Duration::from_secs(1), "it waited for a host that hangs");
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "it waited for a host that hangs"
+    );
 
-    assert!(host(&socket, settings()).host().await.is_ok(), "the setting was taken back");
+    assert!(
+        host(&socket, settings()).host().await.is_ok(),
+        "the setting was taken back"
+    );
     let mut events = hung.events();
     while hung.host().await.is_err() {
         events.recv().await.unwrap();

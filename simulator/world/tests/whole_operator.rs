@@ -103,7 +103,11 @@ async fn a_cluster_takes_few_writes_and_an_operator_that_starts_anew_finds_nothi
     drop(operator);
     let _next = world.operator();
     sleep(Duration::from_mins(20)).await;
-    assert_eq!(revision(), before, "all was in place, and the next operator wrote something");
+    assert_eq!(
+        revision(),
+        before,
+        "all was in place, and the next operator wrote something"
+    );
 }
 
 /// Whenever the operator is killed, the next one goes on where it was: no machine is started twice, nothing is begun again.

@@ -10,7 +10,15 @@ type Wrong = (&'static str, Value, &'static [&'static str]);
 
 /// One case for each wrong input, and those that take more than one request.
 pub fn cases() -> Vec<Case> {
-    let tables = [clusters(), networks(), nodes(), pools(), hosts(), simulated_hosts(), releases()];
+    let tables = [
+        clusters(),
+        networks(),
+        nodes(),
+        pools(),
+        hosts(),
+        simulated_hosts(),
+        releases(),
+    ];
     let mut cases: Vec<Case> = tables.into_iter().flatten().map(refused).collect();
     cases.push(Case::new(
         "refused: an unknown field, by kubectl apply",
@@ -20,10 +28,7 @@ pub fn cases() -> Vec<Case> {
         "refused: a pool that moves to another cluster",
         pool_that_moves,
     ));
-    cases.push(Case::new(
-        "refused: another kind for a host",
-        kind_that_changes,
-    ));
+    cases.push(Case::new("refused: another kind for a host", kind_that_changes));
     cases.push(Case::new(
         "refused: another spec for a machine",
         machine_that_changes,
@@ -379,7 +384,10 @@ async fn kind_that_changes(cases: Cases) {
         .change("HypervisorHost", "kind-that-changes", &change)
         .await
         .expect_err("it was accepted");
-    assert!(message.contains("the kind of a host cannot be changed"), "{message}");
+    assert!(
+        message.contains("the kind of a host cannot be changed"),
+        "{message}"
+    );
     objects.delete("HypervisorHost", "kind-that-changes").await;
 }
 

@@ -13,7 +13,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("shown: kubectl explain", explain),
         Case::new("shown: short names and the category", names),
         Case::new("shown: columns", columns),
-        Case::new("shown: a simulated host as such, and that its simulator is not there", simulated),
+        Case::new(
+            "shown: a simulated host as such, and that its simulator is not there",
+            simulated,
+        ),
         Case::new("shown: kubectl scale and the scale subresource", scale),
         Case::new("shown: kubectl wait", wait),
     ]
@@ -117,7 +120,11 @@ async fn simulated(cases: Cases) {
             "shown-simulated",
             "Ready",
             "Unknown",
-            &["HostUnreachable", "/nowhere/simulator.sock", "start seedbed-simulator"],
+            &[
+                "HostUnreachable",
+                "/nowhere/simulator.sock",
+                "start seedbed-simulator",
+            ],
         )
         .await;
     let said = cases.seed.kubectl(&["get", "hh", "shown-simulated"]).unwrap();

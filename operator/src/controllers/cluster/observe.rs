@@ -126,7 +126,11 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
 /// Whether the kubeconfig Secret is there and for the API server at its present address.
 async fn has_kubeconfig(subject: &Subject, world: &World) -> Result<bool, Error> {
     let cluster = &subject.cluster;
-    let (namespace, name, uid) = (owned::namespace(cluster), owned::name(cluster), owned::uid(cluster));
+    let (namespace, name, uid) = (
+        owned::namespace(cluster),
+        owned::name(cluster),
+        owned::uid(cluster),
+    );
     let Some(address) = access::api_server(&name, subject.stored.as_ref()) else {
         return Ok(false);
     };

@@ -56,7 +56,11 @@ impl OnHost {
         world: &World,
     ) -> Result<Vec<Ipv4Net>, Error> {
         let now = world.context.clock.elapsed();
-        if self.0.as_ref().is_none_or(|known| now.saturating_sub(known.at) > KEPT) {
+        if self
+            .0
+            .as_ref()
+            .is_none_or(|known| now.saturating_sub(known.at) > KEPT)
+        {
             self.0 = None;
             let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
                 .await

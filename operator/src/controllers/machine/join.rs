@@ -10,8 +10,8 @@ use seedbed_planner::Observed;
 use sha2::{Digest, Sha256};
 
 use super::observe::Subject;
-use crate::controllers::world::World;
 use crate::controllers::owned;
+use crate::controllers::world::World;
 use crate::errors::Error;
 use crate::render::TOKEN_TTL_SECONDS;
 
@@ -90,7 +90,10 @@ pub fn no_address() -> Error {
 
 /// The cluster's keys, which are there before any machine is.
 async fn keys(subject: &Subject, world: &World) -> Result<Arc<ClusterPki>, Error> {
-    world.keys(&subject.cluster).await?.ok_or_else(|| no_keys(subject))
+    world
+        .keys(&subject.cluster)
+        .await?
+        .ok_or_else(|| no_keys(subject))
 }
 
 /// A machine cannot be made part of a cluster whose keys are not there.

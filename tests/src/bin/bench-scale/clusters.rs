@@ -39,7 +39,11 @@ impl Watched {
         let shared = seen.clone();
         tokio::spawn(async move {
             loop {
-                let mut events = api.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+                let mut events = api
+                    .watch(&WatchParams::default(), &version)
+                    .await
+                    .unwrap()
+                    .boxed();
                 while let Some(event) = events.next().await {
                     let Ok(event) = event else { break };
                     if let Some(new) = note(&event, &mut shared.lock().unwrap()) {
@@ -79,14 +83,18 @@ impl Watched {
             if tokio::time::timeout(left, changed.changed()).await.is_err() {
                 let seen = self.seen.lock().unwrap();
                 let ready = seen.values().filter(|seen| seen.ready.is_some()).count();
-                panic!("{what}: not so after {LIMIT:?}; {} clusters, {ready} of them Ready", seen.len());
+                panic!(
+                    "{what}: not so after {LIMIT:?}; {} clusters, {ready} of them Ready",
+                    seen.len()
+                );
             }
         }
     }
 }
 
 fn note(event: &WatchEvent<DynamicObject>, seen: &mut HashMap<String, Seen>) -> Option<String> {
-    let key = |object: &DynamicObject| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+    let key =
+        |object: &DynamicObject| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
     match event {
         WatchEvent::Added(object) | WatchEvent::Modified(object) => {
             let known = seen.entry(key(object)).or_default();

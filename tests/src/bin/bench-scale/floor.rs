@@ -32,7 +32,9 @@ impl Setting {
         let steps = typical(requests);
         let client = self.client().await;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        send(&client, "POST", "/api/v1/namespaces", &namespace).await.unwrap();
+        send(&client, "POST", "/api/v1/namespaces", &namespace)
+            .await
+            .unwrap();
         let before = self.spent().seed();
         let began = Instant::now();
         futures::stream::iter(0..self.sizes.clusters)
@@ -47,7 +49,10 @@ impl Setting {
             .await;
         let seconds = began.elapsed().as_secs_f64();
         let apiserver = self.spent().seed() - before;
-        say(&format!("a bare client takes {seconds:.1} s for {} requests a cluster", steps.len()));
+        say(&format!(
+            "a bare client takes {seconds:.1} s for {} requests a cluster",
+            steps.len()
+        ));
         json!({
             "seconds": seconds, "requests_per_cluster": steps.len(), "clusters": self.sizes.clusters,
             "apiserver_cpu_seconds": apiserver,
@@ -61,7 +66,10 @@ fn typical(requests: &Requests) -> Vec<Step> {
     for entry in &requests.entries {
         let name = entry.object.rsplit_once('/').map_or("", |(_, name)| name);
         // c0042, c0042-cp-0, c0042-ca, c0042.18bd…
-        let Some(cluster) = name.get(..5).filter(|n| n.starts_with('c') && n[1..].parse::<usize>().is_ok()) else {
+        let Some(cluster) = name
+            .get(..5)
+            .filter(|n| n.starts_with('c') && n[1..].parse::<usize>().is_ok())
+        else {
             continue;
         };
         of.entry(cluster.to_owned()).or_default().push(Step {
@@ -89,7 +97,11 @@ impl Step {
             _ => return,
         };
         let all = format!("{base}/namespaces/{NAMESPACE}/{plural}");
-        let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
+        let sub = if sub.is_empty() {
+            String::new()
+        } else {
+            format!("/{sub}")
+        };
         let one = format!("{all}/{name}{sub}");
         let mut object = json!({
             "apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE},
@@ -102,14 +114,24 @@ impl Step {
             "patch" => "PATCH",
             "delete" => "DELETE",
             "list" => {
-                let _ = send(client, "GET", &format!("{all}?labelSelector=seedbed.dev%2Fcluster%3D{name}"), &Value::Null).await;
+                let _ = send(
+                    client,
+                    "GET",
+                    &format!("{all}?labelSelector=seedbed.dev%2Fcluster%3D{name}"),
+                    &Value::Null,
+                )
+                .await;
                 return;
             }
             _ => return,
         };
         // The user makes the cluster itself.
         let is_first = self.verb != "create" && matches!(kind, "DevCluster" | "NodePool");
-        let body = if method == "GET" { Value::Null } else { object.clone() };
+        let body = if method == "GET" {
+            Value::Null
+        } else {
+            object.clone()
+        };
         let target = if method == "POST" { &all } else { &one };
         // An answer of "not found" takes no less than one with the object did in the operator's own run.
         if send(client, method, target, &body).await.is_err() && is_first {
@@ -171,8 +193,16 @@ fn fill(object: &mut Value, kind: &str, number: usize) {
 }
 
 async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
-    let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
-    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let bytes = if body.is_null() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(body).unwrap()
+    };
+    let kind = if method == "PATCH" {
+        "application/merge-patch+json"
+    } else {
+        "application/json"
+    };
     let request = Request::builder()
         .method(method)
         .uri(path)

@@ -39,7 +39,10 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name)
         .ok()
         .filter(|text| !text.is_empty())
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
+        .map_or(default, |text| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("{name}={text}: expected a number"))
+        })
 }
 
 fn say(message: &str) {
@@ -85,7 +88,11 @@ async fn measure(setting: &Setting) -> Value {
     let ready = began.elapsed();
     let made = setting.spent().since(&before);
     let requests = setting.requests();
-    say(&format!("{} clusters Ready after {:.1} s", sizes.clusters, ready.as_secs_f64()));
+    say(&format!(
+        "{} clusters Ready after {:.1} s",
+        sizes.clusters,
+        ready.as_secs_f64()
+    ));
 
     let settled = setting.until_quiet(QUIET).await;
     let requests_settled = setting.requests();
@@ -93,15 +100,27 @@ async fn measure(setting: &Setting) -> Value {
     tokio::time::sleep(IDLE).await;
     let idle = setting.spent().since(&before_idle);
     let idle_requests = setting.requests().since(&requests_settled);
-    say(&format!("idle: {:.4} core, {} writes", idle.operator / IDLE.as_secs_f64(), idle_requests.writes()));
+    say(&format!(
+        "idle: {:.4} core, {} writes",
+        idle.operator / IDLE.as_secs_f64(),
+        idle_requests.writes()
+    ));
 
     let singles = setting.singles(&watched, "one", SINGLES, SINGLES_PAUSE).await;
-    say(&format!("a single cluster: p50 {:.2} s, p99 {:.2} s", percentile(&singles, 50), percentile(&singles, 99)));
+    say(&format!(
+        "a single cluster: p50 {:.2} s, p99 {:.2} s",
+        percentile(&singles, 50),
+        percentile(&singles, 99)
+    ));
     let fair = if sizes.hosts() >= 10 {
         let hung = setting.hang(sizes.hosts() / 10, true).await;
         let beside = setting.singles(&watched, "beside", SINGLES, SINGLES_PAUSE).await;
         setting.hang(sizes.hosts() / 10, false).await;
-        say(&format!("beside {hung} hosts that hang: p50 {:.2} s, p99 {:.2} s", percentile(&beside, 50), percentile(&beside, 99)));
+        say(&format!(
+            "beside {hung} hosts that hang: p50 {:.2} s, p99 {:.2} s",
+            percentile(&beside, 50),
+            percentile(&beside, 99)
+        ));
         json!({
             "hosts": sizes.hosts(), "hang": hung,
             "p50_seconds": percentile(&beside, 50), "p99_seconds": percentile(&beside, 99),
@@ -111,7 +130,9 @@ async fn measure(setting: &Setting) -> Value {
     };
     let peak = setting.memory();
     let restart = setting.restart(&watched).await;
-    say(&format!("first action {restart:.2} s after the operator was killed"));
+    say(&format!(
+        "first action {restart:.2} s after the operator was killed"
+    ));
 
     let there = watched.there();
     let before = Instant::now();
@@ -119,7 +140,10 @@ async fn measure(setting: &Setting) -> Value {
     setting.delete_all(&watched).await;
     let deleted = before.elapsed();
     let deletion = setting.spent().since(&spent);
-    say(&format!("{there} clusters deleted in {:.1} s", deleted.as_secs_f64()));
+    say(&format!(
+        "{there} clusters deleted in {:.1} s",
+        deleted.as_secs_f64()
+    ));
     let floor = if std::env::var_os("FLOOR").is_some_and(|floor| floor == "0") {
         Value::Null
     } else {

@@ -25,7 +25,9 @@ const PANELS: [Panel; 4] = [
         let verbs = m["requests"].as_object();
         verbs.map_or(0.0, |verbs| verbs.values().filter_map(Value::as_f64).sum::<f64>()) / clusters(m)
     }),
-    ("API writes per cluster", |m| m["writes_per_cluster"].as_f64().unwrap_or_default()),
+    ("API writes per cluster", |m| {
+        m["writes_per_cluster"].as_f64().unwrap_or_default()
+    }),
 ];
 
 fn clusters(measurement: &Value) -> f64 {
@@ -68,14 +70,22 @@ fn draw_panel(svg: &mut String, top: f64, (heading, value): &Panel, measurements
     let (floor, room) = (top + PANEL - 28.0, PANEL - 56.0);
     let x = |m: &Value| LEFT + (clusters(m).ln() - first) / (last - first).max(1e-9) * (WIDTH - LEFT - RIGHT);
     let y = |m: &Value| floor - value(m) / most * room;
-    writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{heading}</text>", top + 18.0).unwrap();
+    writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{heading}</text>",
+        top + 18.0
+    )
+    .unwrap();
     writeln!(
         svg,
         "<line x1=\"{LEFT}\" y1=\"{floor}\" x2=\"{}\" y2=\"{floor}\" stroke=\"#999\"/>",
         WIDTH - RIGHT
     )
     .unwrap();
-    let points: Vec<String> = measurements.iter().map(|m| format!("{:.1},{:.1}", x(m), y(m))).collect();
+    let points: Vec<String> = measurements
+        .iter()
+        .map(|m| format!("{:.1},{:.1}", x(m), y(m)))
+        .collect();
     writeln!(
         svg,
         "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f77b4\" stroke-width=\"2\"/>",
@@ -85,9 +95,22 @@ fn draw_panel(svg: &mut String, top: f64, (heading, value): &Panel, measurements
     for m in measurements {
         let (x, y) = (x(m), y(m));
         let found = value(m);
-        let shown = if found < 10.0 { format!("{found:.2}") } else { format!("{found:.0}") };
-        writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#1f77b4\"/>").unwrap();
-        writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{shown}</text>", y - 7.0).unwrap();
+        let shown = if found < 10.0 {
+            format!("{found:.2}")
+        } else {
+            format!("{found:.0}")
+        };
+        writeln!(
+            svg,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#1f77b4\"/>"
+        )
+        .unwrap();
+        writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{shown}</text>",
+            y - 7.0
+        )
+        .unwrap();
         writeln!(
             svg,
             "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555\">{}</text>",

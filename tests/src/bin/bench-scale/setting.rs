@@ -72,10 +72,15 @@ impl Setting {
         let own = std::env::current_exe().unwrap();
         let program = |name: &str| {
             let path = own.with_file_name(name);
-            assert!(path.is_file(), "{} is missing: run hack/bench-scale", path.display());
+            assert!(
+                path.is_file(),
+                "{} is missing: run hack/bench-scale",
+                path.display()
+            );
             path
         };
-        let tools = std::env::var_os("SEEDBED_TEST_RELEASE").expect("SEEDBED_TEST_RELEASE: see hack/bench-scale");
+        let tools =
+            std::env::var_os("SEEDBED_TEST_RELEASE").expect("SEEDBED_TEST_RELEASE: see hack/bench-scale");
         let instance = Instance::below(&out.canonicalize().unwrap().join("state"), "scale").unwrap();
         remove(&instance);
         let checkout = root_of_checkout();
@@ -105,7 +110,10 @@ impl Setting {
         if let Some(kept) = std::env::var_os("KEEP_LOGS") {
             let kept = PathBuf::from(kept);
             fs::create_dir_all(&kept).unwrap();
-            for entry in fs::read_dir(self.seed.instance.folder().join("logs")).unwrap().flatten() {
+            for entry in fs::read_dir(self.seed.instance.folder().join("logs"))
+                .unwrap()
+                .flatten()
+            {
                 fs::copy(entry.path(), kept.join(entry.file_name())).unwrap();
             }
         }
@@ -125,7 +133,9 @@ impl Setting {
         let release = self.release();
         objects.create(release).await.unwrap();
         for number in 0..NAMESPACES {
-            Objects::new(client.clone(), &namespace(number)).ensure_namespace().await;
+            Objects::new(client.clone(), &namespace(number))
+                .ensure_namespace()
+                .await;
         }
         for number in 0..self.sizes.hosts() {
             objects.create(self.host(number)).await.unwrap();
@@ -152,10 +162,12 @@ impl Setting {
         image[24..32].copy_from_slice(&(1_u64 << 30).to_be_bytes());
         let path = self.folder.canonicalize().unwrap().join("state/disk.qcow2");
         fs::write(&path, &image).unwrap();
-        let digest = Sha256::digest(&image).iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        });
+        let digest = Sha256::digest(&image)
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
         inputs::release(inputs::VERSION, &format!("file://{}", path.display()), &digest)
     }
 
@@ -209,13 +221,17 @@ impl Setting {
             let cluster = inputs::cluster(&name, &host_name(number % healthy));
             let key = format!("{namespace}/{name}");
             let at = Instant::now();
-            Objects::new(client.clone(), &namespace).create(cluster).await.unwrap();
+            Objects::new(client.clone(), &namespace)
+                .create(cluster)
+                .await
+                .unwrap();
             made.push((key, at));
             tokio::time::sleep(pause).await;
         }
         watched
             .until("the single clusters are Ready", |seen| {
-                made.iter().all(|(key, _)| seen.get(key).is_some_and(|s| s.ready.is_some()))
+                made.iter()
+                    .all(|(key, _)| seen.get(key).is_some_and(|s| s.ready.is_some()))
             })
             .await;
         made.iter()
@@ -228,7 +244,10 @@ impl Setting {
         let objects = Objects::new(self.client().await, "default");
         let change = json!({"spec": {"simulated": {"hangs": hangs}}});
         for number in self.sizes.hosts() - count..self.sizes.hosts() {
-            objects.change("HypervisorHost", &host_name(number), &change).await.unwrap();
+            objects
+                .change("HypervisorHost", &host_name(number), &change)
+                .await
+                .unwrap();
         }
         count
     }
@@ -239,7 +258,10 @@ impl Setting {
         let old = self.seed.instance.process(OPERATOR_UNIT).unwrap().unwrap();
         let at = Instant::now();
         old.signal(Signal::SIGKILL).unwrap();
-        objects.create(inputs::cluster("restarted", &host_name(0))).await.unwrap();
+        objects
+            .create(inputs::cluster("restarted", &host_name(0)))
+            .await
+            .unwrap();
         let key = format!("{}/restarted", namespace(0));
         watched
             .until("the operator begins with the cluster", |seen| {
@@ -248,7 +270,9 @@ impl Setting {
             .await;
         let took = watched.of(&key).begun.unwrap().duration_since(at).as_secs_f64();
         watched
-            .until("that cluster is Ready", |seen| seen.get(&key).is_some_and(|s| s.ready.is_some()))
+            .until("that cluster is Ready", |seen| {
+                seen.get(&key).is_some_and(|s| s.ready.is_some())
+            })
             .await;
         took
     }
@@ -258,12 +282,16 @@ impl Setting {
         let client = self.client().await;
         for kind in ["NodePool", "DevCluster"] {
             let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
-            let all = api.list_metadata(&kube::api::ListParams::default()).await.unwrap();
+            let all = api
+                .list_metadata(&kube::api::ListParams::default())
+                .await
+                .unwrap();
             futures::stream::iter(all.items)
                 .for_each_concurrent(AT_ONCE, |object| {
                     let metadata = object.metadata;
                     let namespace = metadata.namespace.unwrap_or_default();
-                    let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource(kind));
+                    let api =
+                        Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource(kind));
                     async move {
                         api.delete(&metadata.name.unwrap_or_default(), &DeleteParams::default())
                             .await
@@ -272,7 +300,9 @@ impl Setting {
                 })
                 .await;
         }
-        watched.until("all clusters are gone", |seen| seen.is_empty()).await;
+        watched
+            .until("all clusters are gone", |seen| seen.is_empty())
+            .await;
     }
 
     /// Waits until the operator has written nothing for that long; how long it took since now.
@@ -300,11 +330,17 @@ impl Setting {
 
     /// The operator's requests until now.
     pub fn requests(&self) -> Requests {
-        self.log.borrow_mut().read(&self.seed.instance.audit_log()).clone()
+        self.log
+            .borrow_mut()
+            .read(&self.seed.instance.audit_log())
+            .clone()
     }
 
     fn writes(&self) -> u64 {
-        self.log.borrow_mut().read(&self.seed.instance.audit_log()).writes()
+        self.log
+            .borrow_mut()
+            .read(&self.seed.instance.audit_log())
+            .writes()
     }
 
     /// The most memory that processes had until now.
