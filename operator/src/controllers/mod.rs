@@ -48,6 +48,7 @@ use index::Index;
 use world::{Guarded, World};
 
 /// Runs all controllers until `stop` is ready and what was begun is finished.
+#[allow(clippy::too_many_lines, reason = "one part for each kind")]
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 'static) {
     let client = &context.client;
     let (clusters, watch_clusters) =
@@ -127,7 +128,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
                 "devmachine",
                 &world,
                 stop.clone(),
-                |o, w| async move { machine::reconcile(&o, &w).await }
+                |o, w| async move { Box::pin(machine::reconcile(&o, &w)).await }
             ),
             drive(
                 of_hosts,

@@ -45,7 +45,7 @@ conditioned!(
 );
 
 /// How long after a write of an object's status the next one waits, where nobody relies on it.
-pub const PAUSE: Duration = Duration::from_secs(2);
+pub const PAUSE: Duration = Duration::from_secs(3);
 
 /// An object whose status changes many times on its way.
 pub trait Paced: Conditioned + HasStatus {

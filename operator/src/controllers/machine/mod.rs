@@ -76,13 +76,11 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     if let Some(written) = &saved.written {
         context.metrics.machine(written);
     }
-    match error {
-        Some(error) => Err(error),
-        None => {
-            let next = next(&decision, context);
-            Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
-        }
+    if let Some(error) = error {
+        return Err(error);
     }
+    let next = next(&decision, context);
+    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
 }
 
 /// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would

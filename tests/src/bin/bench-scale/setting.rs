@@ -301,7 +301,7 @@ impl Setting {
                 .await;
         }
         watched
-            .until("all clusters are gone", |seen| seen.is_empty())
+            .until("all clusters are gone", std::collections::HashMap::is_empty)
             .await;
     }
 

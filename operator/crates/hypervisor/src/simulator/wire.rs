@@ -160,44 +160,44 @@ impl Call {
     /// The host's answer as it goes over the wire. [`Call::Events`] is answered with nothing: it is no single answer.
     pub async fn answer(self, host: &Simulated) -> serde_json::Result<String> {
         match self {
-            Self::Host => line(host.host().await),
-            Self::Inventory => line(host.inventory().await),
-            Self::Domain { name } => line(host.domain(&name).await),
-            Self::Network { name } => line(host.network(&name).await),
-            Self::Volume { name } => line(host.volume(&name).await),
-            Self::EnsureNetwork { spec } => line(host.ensure_network(&spec).await),
+            Self::Host => line(&host.host().await),
+            Self::Inventory => line(&host.inventory().await),
+            Self::Domain { name } => line(&host.domain(&name).await),
+            Self::Network { name } => line(&host.network(&name).await),
+            Self::Volume { name } => line(&host.volume(&name).await),
+            Self::EnsureNetwork { spec } => line(&host.ensure_network(&spec).await),
             Self::ReserveAddress {
                 network,
                 owner,
                 reservation,
-            } => line(host.reserve_address(&network, &owner, &reservation).await),
+            } => line(&host.reserve_address(&network, &owner, &reservation).await),
             Self::ReleaseAddress { network, owner, mac } => {
-                line(host.release_address(&network, &owner, &mac).await)
+                line(&host.release_address(&network, &owner, &mac).await)
             }
-            Self::DeleteNetwork { name, owner } => line(host.delete_network(&name, &owner).await),
-            Self::CreateVolume { spec } => line(host.create_volume(&spec).await),
-            Self::PutVolume { name, volume } => line(host.put_volume(&name, volume)),
-            Self::DeleteVolume { name } => line(host.delete_volume(&name).await),
-            Self::DefineDomain { spec } => line(host.define_domain(&spec).await),
-            Self::StartDomain { name, owner } => line(host.start_domain(&name, &owner).await),
-            Self::ShutdownDomain { name, owner } => line(host.shutdown_domain(&name, &owner).await),
-            Self::DestroyDomain { name, owner } => line(host.destroy_domain(&name, &owner).await),
-            Self::UndefineDomain { name, owner } => line(host.undefine_domain(&name, &owner).await),
-            Self::DisownDomain { name, owner } => line(host.disown_domain(&name, &owner).await),
-            Self::DisownNetwork { name, owner } => line(host.disown_network(&name, &owner).await),
+            Self::DeleteNetwork { name, owner } => line(&host.delete_network(&name, &owner).await),
+            Self::CreateVolume { spec } => line(&host.create_volume(&spec).await),
+            Self::PutVolume { name, volume } => line(&host.put_volume(&name, volume)),
+            Self::DeleteVolume { name } => line(&host.delete_volume(&name).await),
+            Self::DefineDomain { spec } => line(&host.define_domain(&spec).await),
+            Self::StartDomain { name, owner } => line(&host.start_domain(&name, &owner).await),
+            Self::ShutdownDomain { name, owner } => line(&host.shutdown_domain(&name, &owner).await),
+            Self::DestroyDomain { name, owner } => line(&host.destroy_domain(&name, &owner).await),
+            Self::UndefineDomain { name, owner } => line(&host.undefine_domain(&name, &owner).await),
+            Self::DisownDomain { name, owner } => line(&host.disown_domain(&name, &owner).await),
+            Self::DisownNetwork { name, owner } => line(&host.disown_network(&name, &owner).await),
             Self::Agent {
                 domain,
                 owner,
                 command,
                 timeout,
-            } => line(host.agent(&domain, &owner, &command, timeout).await),
-            Self::Events => line(Ok(())),
+            } => line(&host.agent(&domain, &owner, &command, timeout).await),
+            Self::Events => line(&Ok(())),
         }
     }
 }
 
-fn line<T: Serialize>(answer: Result<T, Fault>) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string(&answer)?;
+fn line<T: Serialize>(answer: &Result<T, Fault>) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string(answer)?;
     text.push('\n');
     Ok(text)
 }
