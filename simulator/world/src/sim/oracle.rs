@@ -474,10 +474,10 @@ fn after_host_change(contents: &Inventory, state: &mut State) -> Option<String> 
         if let Some(other) = seen.insert(uid.clone(), &domain.name) {
             return Some(format!("domains {other} and {} are one machine's", domain.name));
         }
-        let uuid = domain.uuid.to_string();
-        let known = state.uuids.entry(uid).or_insert_with(|| uuid.clone());
-        if *known != uuid {
-            return Some(format!("domain {} had UUID {known} and has {uuid}", domain.name));
+        let found = domain.uuid.to_string();
+        let known = state.uuids.entry(uid).or_insert_with(|| found.clone());
+        if *known != found {
+            return Some(format!("domain {} had UUID {known} and has {found}", domain.name));
         }
     }
     for network in &contents.networks {
