@@ -3,7 +3,13 @@
 //! Hash maps, tokio's `select!` and ring draw from the operating system, by two functions of the C library: `getrandom`, and `syscall`
 //! with its number. This file defines both, so that the linker takes these for all of the program and the other libraries find
 //! them by `dlsym`. On a thread that was seeded they give the seed's bytes; on others, the system's.
-#![allow(unsafe_code, reason = "functions of the C library's names and signatures")]
+#![allow(
+    unsafe_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "functions of the C library's names and signatures, whose arguments are words of the machine"
+)]
 
 use std::cell::RefCell;
 use std::ffi::{c_long, c_uint, c_void};
@@ -23,7 +29,7 @@ pub fn follow(seed: u64) {
     set(Some(Chance::new(0)));
     // Refused where it was set before, which is then by this function.
     let _ = set_random_source(Hashers);
-    drop(ahash::RandomState::new());
+    let _ = ahash::RandomState::new();
     set(Some(Chance::new(seed).of("entropy")));
     // What jitters kube's pauses; by itself it follows from the time.
     fastrand::seed(seed);

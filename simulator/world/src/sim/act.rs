@@ -30,7 +30,7 @@ impl Sim {
         match what {
             What::MakeCluster(cluster, host) => {
                 let names: Vec<_> = world.hosts().keys().collect();
-                let host = Chance::new(*host).pick(&names).map(|name| name.to_string());
+                let host = Chance::new(*host).pick(&names).map(|name| (*name).clone());
                 let object = objects::cluster(
                     CLUSTERS[*cluster],
                     &host.unwrap_or_default(),
