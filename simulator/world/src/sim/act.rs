@@ -115,11 +115,9 @@ impl Sim {
                     operator.kill();
                 }
             }
-            What::StartAnother => {
-                if self.world.settings().election && self.operators.len() < 3 {
-                    let another = self.world.operator();
-                    self.operators.push(another);
-                }
+            What::StartAnother if self.world.settings().election && self.operators.len() < 3 => {
+                let another = self.world.operator();
+                self.operators.push(another);
             }
             What::AskToStop => {
                 if let Some(operator) = self.operators.first() {
@@ -189,7 +187,7 @@ impl Sim {
             }
             What::FailJobs(which, times, failure) => {
                 self.on_domain(*which, |host, domain| {
-                    host.machines.fail_jobs(domain, *times, *failure)
+                    host.machines.fail_jobs(domain, *times, *failure);
                 });
             }
             _ => {}
