@@ -497,6 +497,9 @@ impl Machines {
     }
 
     fn joined(&self, join: Join) {
+        if self.in_boot(&join.boot, |_| ()).is_none() {
+            return;
+        }
         let version = {
             let state = self.lock();
             state.cluster_at(join.server).map(|c| c.version.clone())

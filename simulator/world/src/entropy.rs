@@ -3,7 +3,13 @@
 //! Hash maps, tokio's `select!` and ring draw from the operating system, by two functions of the C library: `getrandom`, and `syscall`
 //! with its number. This file defines both, so that the linker takes these for all of the program and the other libraries find
 //! them by `dlsym`. On a thread that was seeded they give the seed's bytes; on others, the system's.
-#![allow(unsafe_code, reason = "functions of the C library's names and signatures")]
+#![allow(
+    unsafe_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "functions of the C library's names and signatures, whose arguments are words of the machine"
+)]
 
 use std::cell::RefCell;
 use std::ffi::{c_long, c_uint, c_void};
@@ -23,7 +29,7 @@ pub fn follow(seed: u64) {
     set(Some(Chance::new(0)));
     // Refused where it was set before, which is then by this function.
     let _ = set_random_source(Hashers);
-    drop(ahash::RandomState::new());
+    let _ = ahash::RandomState::new();
     set(Some(Chance::new(seed).of("entropy")));
     // What jitters kube's pauses; by itself it follows from the time.
     fastrand::seed(seed);
@@ -95,20 +101,20 @@ unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint
 #[unsafe(no_mangle)]
 unsafe extern "C" fn syscall(
     number: c_long,
-    a: c_long,
-    b: c_long,
-    c: c_long,
-    d: c_long,
-    e: c_long,
-    f: c_long,
+    first: c_long,
+    second: c_long,
+    third: c_long,
+    fourth: c_long,
+    fifth: c_long,
+    sixth: c_long,
 ) -> c_long {
     if number == libc::SYS_getrandom {
         // SAFETY: these are that call's first three arguments, for which the caller answers.
-        let filled = unsafe { getrandom(a as *mut c_void, b as usize, c as c_uint) };
+        let filled = unsafe { getrandom(first as *mut c_void, second as usize, third as c_uint) };
         return c_long::try_from(filled).unwrap_or(-1);
     }
     // SAFETY: the caller answers for the arguments.
-    checked(unsafe { raw(number, [a, b, c, d, e, f]) })
+    checked(unsafe { raw(number, [first, second, third, fourth, fifth, sixth]) })
 }
 
 /// The result as the C library's functions give it: -1 and `errno` for an error.
@@ -127,13 +133,13 @@ fn checked(result: c_long) -> c_long {
 /// The arguments have to be what that system call takes.
 #[cfg(target_arch = "x86_64")]
 unsafe fn raw(number: c_long, arguments: [c_long; 6]) -> c_long {
-    let [a, b, c, d, e, f] = arguments;
+    let [first, second, third, fourth, fifth, sixth] = arguments;
     let result;
     // SAFETY: the kernel's calling convention; it overwrites rcx and r11 and leaves the stack alone.
     unsafe {
         std::arch::asm!(
             "syscall", inlateout("rax") number => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            in("rdi") first, in("rsi") second, in("rdx") third, in("r10") fourth, in("r8") fifth, in("r9") sixth,
             lateout("rcx") _, lateout("r11") _, options(nostack)
         );
     }
@@ -146,13 +152,13 @@ unsafe fn raw(number: c_long, arguments: [c_long; 6]) -> c_long {
 /// The arguments have to be what that system call takes.
 #[cfg(target_arch = "aarch64")]
 unsafe fn raw(number: c_long, arguments: [c_long; 6]) -> c_long {
-    let [a, b, c, d, e, f] = arguments;
+    let [first, second, third, fourth, fifth, sixth] = arguments;
     let result;
     // SAFETY: the kernel's calling convention; it leaves the stack alone.
     unsafe {
         std::arch::asm!(
-            "svc 0", in("x8") number, inlateout("x0") a => result,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack)
+            "svc 0", in("x8") number, inlateout("x0") first => result,
+            in("x1") second, in("x2") third, in("x3") fourth, in("x4") fifth, in("x5") sixth, options(nostack)
         );
     }
     result

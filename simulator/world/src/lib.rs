@@ -6,6 +6,7 @@
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
+    clippy::format_push_string,
     reason = "a simulation is a test: what cannot be fails it, and says what it was"
 )]
 

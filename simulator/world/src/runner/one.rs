@@ -14,6 +14,7 @@ pub(super) const EVENTS: &str = "EVENTS ";
 
 /// One seed, and what is left of its script and printed of it.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct One {
     pub(super) seed: u64,
     pub(super) only: Option<BTreeSet<usize>>,

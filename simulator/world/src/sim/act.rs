@@ -30,7 +30,7 @@ impl Sim {
         match what {
             What::MakeCluster(cluster, host) => {
                 let names: Vec<_> = world.hosts().keys().collect();
-                let host = Chance::new(*host).pick(&names).map(|name| name.to_string());
+                let host = Chance::new(*host).pick(&names).map(|name| (*name).clone());
                 let object = objects::cluster(
                     CLUSTERS[*cluster],
                     &host.unwrap_or_default(),
@@ -115,11 +115,9 @@ impl Sim {
                     operator.kill();
                 }
             }
-            What::StartAnother => {
-                if self.world.settings().election && self.operators.len() < 3 {
-                    let another = self.world.operator();
-                    self.operators.push(another);
-                }
+            What::StartAnother if self.world.settings().election && self.operators.len() < 3 => {
+                let another = self.world.operator();
+                self.operators.push(another);
             }
             What::AskToStop => {
                 if let Some(operator) = self.operators.first() {
@@ -189,7 +187,7 @@ impl Sim {
             }
             What::FailJobs(which, times, failure) => {
                 self.on_domain(*which, |host, domain| {
-                    host.machines.fail_jobs(domain, *times, *failure)
+                    host.machines.fail_jobs(domain, *times, *failure);
                 });
             }
             _ => {}

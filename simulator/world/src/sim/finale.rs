@@ -84,7 +84,7 @@ impl Sim {
                 host.simulated.remove_foreign(name);
             }
             for volume in &contents.volumes {
-                let ours = volume.name.starts_with("seedbed-base-") || self.is_of_a_machine(&volume.name);
+                let ours = volume.name.starts_with("seedbed-base-") || Self::is_of_a_machine(&volume.name);
                 if !ours || self.oracle.is_retained(&volume.name) {
                     host.simulated.remove_volume(&volume.name);
                 }
@@ -103,7 +103,7 @@ impl Sim {
     }
 
     /// Whether a machine that there ever was has its UID in that name.
-    fn is_of_a_machine(&self, name: &str) -> bool {
+    fn is_of_a_machine(name: &str) -> bool {
         name.split('.').nth(2).is_some_and(|word| word.len() == 36)
     }
 
@@ -235,14 +235,13 @@ impl Sim {
         }
         let settled = other
             .within(Duration::from_hours(1), async |world| {
-                let all = ["DevCluster", "NodePool"].iter().all(|kind| {
+                ["DevCluster", "NodePool"].iter().all(|kind| {
                     world.all(kind).iter().all(|object| {
                         let name = path(object, &["metadata", "name"]).unwrap_or_default();
                         world.condition(kind, name, "Ready").as_deref() == Some("True")
                             || *kind == "NodePool" && reason(object, "Stalled") == Some("ClusterNotFound")
                     })
-                });
-                all
+                })
             })
             .await;
         if !settled {

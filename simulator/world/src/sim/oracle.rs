@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::allocations;
 use super::secrets::Secrets;
-use super::truth::{Objects, path, uid};
+use super::truth::{Objects, owner, path, uid};
 use crate::World;
 use crate::step::{Boundary, Step};
 
@@ -292,7 +292,7 @@ impl Oracle {
             "disown_domain" | "disown_network" => {
                 let found = objects.by_uid("DevCluster", cluster)?;
                 let retains = path(found, &["spec", "deletionPolicy"]) == Some("Retain");
-                (!(is_going(found) && retains) && !recently(cluster))
+                (!(recently(cluster) || is_going(found) && retains))
                     .then(|| "something is let go whose cluster does not want that".to_owned())
             }
             "start_domain" | "define_domain" | "create_volume" | "reserve_address" => {
@@ -350,7 +350,7 @@ fn examine(
         state.changed.insert(id.to_owned(), now);
     }
     if kind == "DevMachine" {
-        let cluster = Objects(store).owner(object, "DevCluster").unwrap_or_default();
+        let cluster = owner(object, "DevCluster").unwrap_or_default();
         state.machines.insert(id.to_owned(), cluster);
     }
     if author.is_some() && spec_changed {
@@ -428,7 +428,7 @@ fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state:
             .is_some_and(|at| now.saturating_sub(*at) < GRACE)
     };
     let name = path(machine, &["metadata", "name"]).unwrap_or_default();
-    let cluster = objects.by_uid("DevCluster", &objects.owner(machine, "DevCluster")?)?;
+    let cluster = objects.by_uid("DevCluster", &owner(machine, "DevCluster")?)?;
     if is_going(cluster) || recently(uid(cluster)) {
         return None;
     }
@@ -436,7 +436,7 @@ fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state:
         let initialized = cluster["status"]["initialized"] == Value::Bool(true);
         return initialized.then(|| format!("the control plane {name} of an initialised cluster is deleted"));
     }
-    let pool = objects.by_uid("NodePool", &objects.owner(machine, "NodePool")?)?;
+    let pool = objects.by_uid("NodePool", &owner(machine, "NodePool")?)?;
     if is_going(pool) || recently(uid(pool)) {
         return None;
     }
@@ -444,7 +444,7 @@ fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state:
     let current = machine["spec"]["machine"] == pool["spec"]["machine"];
     let left = objects
         .all("DevMachine")
-        .filter(|m| objects.owner(m, "NodePool").as_deref() == Some(uid(pool)) && !is_going(m))
+        .filter(|m| owner(m, "NodePool").as_deref() == Some(uid(pool)) && !is_going(m))
         .count() as u64;
     (current && left < wanted)
         .then(|| format!("worker {name} is deleted, and of {wanted} that are wanted {left} are left"))
@@ -474,10 +474,10 @@ fn after_host_change(contents: &Inventory, state: &mut State) -> Option<String> 
         if let Some(other) = seen.insert(uid.clone(), &domain.name) {
             return Some(format!("domains {other} and {} are one machine's", domain.name));
         }
-        let uuid = domain.uuid.to_string();
-        let known = state.uuids.entry(uid).or_insert_with(|| uuid.clone());
-        if *known != uuid {
-            return Some(format!("domain {} had UUID {known} and has {uuid}", domain.name));
+        let found = domain.uuid.to_string();
+        let known = state.uuids.entry(uid).or_insert_with(|| found.clone());
+        if *known != found {
+            return Some(format!("domain {} had UUID {known} and has {found}", domain.name));
         }
     }
     for network in &contents.networks {

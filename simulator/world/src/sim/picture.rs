@@ -159,7 +159,7 @@ fn group(name: &str) -> String {
 fn volume(name: &str) -> String {
     let words: Vec<&str> = name.split('.').collect();
     match words.as_slice() {
-        [namespace, machine, _, rest @ ..] if name.ends_with(".img") || name.contains(".root.") => {
+        [namespace, machine, _, rest @ ..] if name.contains(".cidata.") || name.contains(".root.") => {
             format!("{namespace}.{}.{}", group(machine), rest.join("."))
         }
         _ => name.to_owned(),

@@ -24,16 +24,9 @@ impl<'a> Objects<'a> {
         self.all(kind).find(|object| uid(object) == wanted)
     }
 
-    /// UID of the owner of that kind, by the object's references.
-    pub(crate) fn owner(&self, object: &Value, kind: &str) -> Option<String> {
-        let references = object["metadata"]["ownerReferences"].as_array()?;
-        let owner = references.iter().find(|owner| owner["kind"] == kind)?;
-        owner["uid"].as_str().map(str::to_owned)
-    }
-
     /// Whether the machine's cluster goes and leaves it as it is.
     pub(crate) fn retains(&self, machine: &Value) -> bool {
-        let cluster = self.owner(machine, "DevCluster").unwrap_or_default();
+        let cluster = owner(machine, "DevCluster").unwrap_or_default();
         self.by_uid("DevCluster", &cluster)
             .is_some_and(|cluster| path(cluster, &["spec", "deletionPolicy"]) == Some("Retain"))
     }
@@ -49,4 +42,11 @@ pub(crate) fn path<'a>(object: &'a Value, words: &[&str]) -> Option<&'a str> {
 
 pub(crate) fn uid(object: &Value) -> &str {
     path(object, &["metadata", "uid"]).unwrap_or_default()
+}
+
+/// UID of the owner of that kind, by the object's references.
+pub(crate) fn owner(object: &Value, kind: &str) -> Option<String> {
+    let references = object["metadata"]["ownerReferences"].as_array()?;
+    let owner = references.iter().find(|owner| owner["kind"] == kind)?;
+    owner["uid"].as_str().map(str::to_owned)
 }
