@@ -4,6 +4,20 @@ use std::collections::BTreeSet;
 
 use seedbed_crds::IntOrPercent;
 
+crate::effect::effects! {
+    /// What is done to a pool.
+    pub enum Effect of "NodePool" {
+        /// Keep the object until its machines are gone.
+        AddFinalizer => "keeping the object until its end",
+        /// Make the object of a worker.
+        CreateMachine => "making a worker",
+        /// Delete the object of a worker.
+        DeleteMachine => "removing a worker",
+        /// Let the object go.
+        RemoveFinalizer => "letting the object go",
+    }
+}
+
 /// A machine of a pool as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolMachine {

@@ -25,6 +25,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let context = &world.context;
     let cluster = &subject.cluster;
     match effect {
+        Effect::AddFinalizer => finalizer::add(&context.client, cluster).await,
         Effect::Allocate => allocate(subject, world).await,
         Effect::CreatePki => {
             // What was made from keys that are gone is of no use with the new ones.
