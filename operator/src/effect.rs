@@ -18,7 +18,7 @@ where
     let span = tracing::info_span!("effect", kind = E::KIND, effect = effect.name(), %what);
     async {
         tracing::info!("{}", effect.describe());
-        let result = work.await;
+        let result = Box::pin(work).await;
         match &result {
             Ok(_) => tracing::debug!("done"),
             Err(error) => tracing::debug!("not done: {error}"),
