@@ -1,6 +1,7 @@
 //! What to do with a cluster as a whole now: its identity, its network, its control plane's machine.
 
 use seedbed_crds::reasons::Reason;
+use seedbed_planted::planted;
 
 use crate::Observed;
 
@@ -221,6 +222,7 @@ pub fn leave(seen: &Leaving) -> Decision {
     }
     match &seen.network {
         Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
+        Observed::Known(true) if planted!(FinalizerBeforeNetwork) => {}
         Observed::Known(true) if seen.retain => return Decision::Do(Effect::DisownNetwork),
         Observed::Known(true) => return Decision::Do(Effect::DeleteNetwork),
         Observed::Known(false) => {}

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 use seedbed_crds::reasons::Reason;
 use seedbed_crds::{BootstrapPhase, MachineRole};
+use seedbed_planted::planted;
 
 use crate::Observed;
 
@@ -465,6 +466,12 @@ pub fn leave(seen: &Leaving) -> Decision {
         && let Some(decision) = leave_cluster(seen)
     {
         return decision;
+    }
+    if planted!(VolumesBeforeDomain) && matches!(seen.volumes, Observed::Known(1..)) {
+        return Decision::Do(Effect::DeleteVolumes);
+    }
+    if planted!(AddressBeforeDomain) && seen.reserved == Observed::Known(true) {
+        return Decision::Do(Effect::ReleaseAddress);
     }
     let domain = known!(seen.domain, Reason::HostUnreachable);
     match domain {
