@@ -302,7 +302,7 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
     }
     .map_err(|e| Error::step("render", e))?;
     if planted!(LogSecret) {
-        tracing::debug!("{}", String::from_utf8_lossy(&files.files[0].content));
+        tracing::info!("{}", String::from_utf8_lossy(&files.files[0].content));
     }
     let attempt = subject
         .machine
