@@ -63,6 +63,15 @@ sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one 
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create
 
+.PHONY: bench
+bench: ## Measure how long the planner's decisions and the rendering of documents take
+	@cargo bench --quiet --locked --package seedbed-planner --bench planner
+	@cargo bench --quiet --locked --package seedbed-kubeadm --bench rendering
+
+.PHONY: planted
+planted: ## Plant bugs into the operator, one after another, and see that the simulation finds each
+	@cargo test --quiet --locked --profile sim --package seedbed-simulation --features planted --test planted -- --ignored
+
 .PHONY: fmt
 fmt: ## Format the sources
 	@cargo fmt --all
