@@ -259,7 +259,7 @@ async fn remove_domain(
     if power != PowerState::Off {
         hypervisor.destroy_domain(name, owner).await?;
     }
-    hypervisor.undefine_domain(name, owner).await?;
+    // The definition goes last: it is all that says whose the volumes are, to whoever has to go on with this.
     if let (Some(machine), Some(uid)) = (&owner.machine, &owner.machine_uid) {
         hypervisor
             .delete_volume(&names::root_volume(&owner.namespace, machine, uid))
@@ -268,5 +268,6 @@ async fn remove_domain(
             .delete_volume(&names::cidata_volume(&owner.namespace, machine, uid))
             .await?;
     }
+    hypervisor.undefine_domain(name, owner).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use seedbed_hypervisor::{Inventory, Owner};
+use seedbed_hypervisor::{DomainFacts, Inventory, Owner, PowerState};
 use seedbed_simulated_api::Change;
 use serde_json::Value;
 
@@ -13,10 +13,9 @@ use crate::step::Step;
 /// Why a call to a host comes too early.
 pub(crate) fn too_early(step: &Step, contents: &Inventory) -> Option<String> {
     let domain_of = |is_its: &dyn Fn(&Owner) -> bool| {
-        let found = contents
-            .domains
-            .iter()
-            .find(|d| d.owner.as_ref().is_some_and(is_its));
+        let is_on = |d: &&DomainFacts| d.power != PowerState::Off;
+        let mut running = contents.domains.iter().filter(is_on);
+        let found = running.find(|d| d.owner.as_ref().is_some_and(is_its));
         found.map(|d| d.name.clone())
     };
     match step.verb.as_str() {
@@ -25,12 +24,12 @@ pub(crate) fn too_early(step: &Step, contents: &Inventory) -> Option<String> {
                 let machine = owner.machine_uid.as_deref();
                 machine.is_some_and(|uid| !uid.is_empty() && step.object.contains(uid))
             };
-            domain_of(&is_its).map(|name| format!("a volume is deleted while its domain {name} is there"))
+            domain_of(&is_its).map(|name| format!("a volume is deleted while its domain {name} is on"))
         }
         "release_address" => {
             let of = step.owner.as_ref()?;
             domain_of(&|owner| owner.same_machine(of))
-                .map(|name| format!("an address is released while its domain {name} is there"))
+                .map(|name| format!("an address is released while its domain {name} is on"))
         }
         _ => None,
     }
