@@ -68,6 +68,15 @@ export CLUSTERS WORKERS
 bench-scale: ## Measure many clusters on simulated hosts: CLUSTERS=1000 WORKERS=0 (target/bench/scale.json)
 	@hack/bench-scale
 
+.PHONY: bench
+bench: ## Measure how long the planner's decisions and the rendering of documents take
+	@cargo bench --quiet --locked --package seedbed-planner --bench planner
+	@cargo bench --quiet --locked --package seedbed-kubeadm --bench rendering
+
+.PHONY: planted
+planted: ## Plant bugs into the operator, one after another, and see that the simulation finds each
+	@cargo test --quiet --locked --profile sim --package seedbed-simulation --features planted --test planted -- --ignored
+
 .PHONY: fmt
 fmt: ## Format the sources
 	@cargo fmt --all

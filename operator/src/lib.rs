@@ -10,6 +10,7 @@ pub mod client;
 pub mod context;
 pub mod controllers;
 mod deletion;
+mod effect;
 pub mod errors;
 pub mod events;
 pub mod health;

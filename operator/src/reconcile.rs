@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use seedbed_planted::planted;
 use tracing::Instrument;
 
 use crate::context::Context;
@@ -56,5 +57,8 @@ pub fn on_error<K>(object: &Arc<K>, error: &Error, context: &Arc<Context>) -> Ac
 where
     K: Resource<DynamicType = ()>,
 {
+    if planted!(NoRequeueAfterFailure) {
+        return Action::await_change();
+    }
     Action::requeue(context.backoff.failed(&**object, error))
 }

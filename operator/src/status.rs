@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use kube::api::PostParams;
 use kube::core::object::HasStatus;
 use kube::{Api, Resource, ResourceExt};
+use seedbed_planted::planted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +27,13 @@ where
     let mut object = old.clone();
     *object.status_mut() = Some(new);
     object.meta_mut().managed_fields = None;
+    if planted!(ForgetVersionOfStatus) {
+        object.meta_mut().resource_version = api
+            .get(&old.name_any())
+            .await
+            .ok()
+            .and_then(|o| o.resource_version());
+    }
     match api
         .replace_status(&old.name_any(), &PostParams::default(), &object)
         .await

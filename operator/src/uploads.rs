@@ -10,10 +10,11 @@ use futures::future::{AbortHandle, abortable};
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use seedbed_hypervisor::{Fault, Hypervisor, VolumeFormat};
+use seedbed_planner::release::Effect;
 
 use crate::context::{Clock, Randomness, Tasks, jittered};
-use crate::source;
 use crate::triggers::Triggers;
+use crate::{effect, source};
 
 /// Pause after the first failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -174,7 +175,8 @@ impl Uploads {
         let pause = jittered(&*self.random, pause);
         let wanted = upload.clone();
         let (work, task) = abortable(async move {
-            let result = transfer(&wanted, limit).await;
+            let result = transfer(&wanted, limit);
+            let result = effect::carry_out(&wanted.volume, Effect::Transfer, result).await;
             let key = (wanted.host.clone(), wanted.volume.clone(), wanted.url.clone());
             if let Some(entry) = entries
                 .lock()

@@ -40,6 +40,7 @@ struct State {
     boots: u64,
     /// How many processes of API servers were started.
     servers: u64,
+    begun: Vec<(String, String)>,
     /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
     failures: BTreeMap<String, (u32, Failure)>,
     /// Domains whose agents are dead.
@@ -239,6 +240,11 @@ impl Machines {
         self.lock().boots
     }
 
+    /// The jobs that were begun in them: the domain, and the job's token.
+    pub fn begun(&self) -> Vec<(String, String)> {
+        self.lock().begun.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -301,6 +307,7 @@ impl Machines {
 
     fn begin(&self, boot: Boot, begun: &Begun) {
         let token = begun.token.clone();
+        self.lock().begun.push((boot.domain.clone(), token.clone()));
         let failure = self
             .lock()
             .failures

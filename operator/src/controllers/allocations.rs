@@ -10,6 +10,7 @@ use seedbed_crds::DevCluster;
 use seedbed_hypervisor::Reservation;
 use seedbed_planner::allocation::{self, Allocations, MachineAllocation};
 use seedbed_planner::names::HOST_LABEL;
+use seedbed_planted::planted;
 
 use super::owned;
 
@@ -123,6 +124,9 @@ pub async fn replace(
     let name = stored.object.name_any();
     let mut object = stored.object.clone();
     object.data = Some(data(&name, allocations)?);
+    if planted!(ForgetVersionOfAllocations) {
+        object.metadata.resource_version = None;
+    }
     let object = api(client, cluster)
         .replace(&name, &PostParams::default(), &object)
         .await

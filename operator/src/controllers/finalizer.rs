@@ -6,6 +6,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use seedbed_planner::names::FINALIZER;
+use seedbed_planted::planted;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -49,7 +50,11 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
     let api = Api::<K>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    let mut patch =
+        json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    if planted!(WriteSpec) {
+        patch["spec"]["paused"] = serde_json::Value::Null;
+    }
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
         .await
         .map_err(|e| Error::api(format!("{}: write finalizers", describe(object)), e))

@@ -14,10 +14,12 @@ use seedbed_crds::{
 };
 use seedbed_hypervisor::{Fault, HostFacts, Hypervisor, Inventory, Owner, PowerState};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
+use seedbed_planner::host::Effect;
 
 use super::world::World;
 use super::{owned, transitions};
 use crate::context::jittered;
+use crate::effect;
 use crate::errors::Error;
 use crate::metrics::HostFigures;
 use crate::status::describe;
@@ -260,19 +262,20 @@ async fn remove_orphans(
 ) -> Result<(), Error> {
     let grace = SignedDuration::from_secs(host.spec.orphan_grace_period_seconds);
     for orphan in orphans.iter().filter(|o| now.duration_since(o.since.0) >= grace) {
-        tracing::warn!(host = %host.name_any(), kind = orphan.kind, name = orphan.name, "removing an orphan");
         if orphan.kind == DOMAIN {
             let domain = inventory.domains.iter().find(|d| d.name == orphan.name);
             let Some((domain, owner)) = domain.and_then(|d| Some((d, d.owner.as_ref()?))) else {
                 continue;
             };
-            remove_domain(&domain.name, domain.power, owner, hypervisor).await?;
+            let work = remove_domain(&domain.name, domain.power, owner, hypervisor);
+            effect::carry_out(&orphan.name, Effect::RemoveOrphanedDomain, work).await?;
         } else {
             let network = inventory.networks.iter().find(|n| n.name == orphan.name);
             let Some(owner) = network.and_then(|n| n.owner.as_ref()) else {
                 continue;
             };
-            hypervisor.delete_network(&orphan.name, owner).await?;
+            let work = hypervisor.delete_network(&orphan.name, owner);
+            effect::carry_out(&orphan.name, Effect::RemoveOrphanedNetwork, work).await?;
         }
     }
     Ok(())
@@ -288,7 +291,7 @@ async fn remove_domain(
     if power != PowerState::Off {
         hypervisor.destroy_domain(name, owner).await?;
     }
-    hypervisor.undefine_domain(name, owner).await?;
+    // The definition goes last: it is all that says whose the volumes are, to whoever has to go on with this.
     if let (Some(machine), Some(uid)) = (&owner.machine, &owner.machine_uid) {
         hypervisor
             .delete_volume(&names::root_volume(&owner.namespace, machine, uid))
@@ -297,5 +300,6 @@ async fn remove_domain(
             .delete_volume(&names::cidata_volume(&owner.namespace, machine, uid))
             .await?;
     }
+    hypervisor.undefine_domain(name, owner).await?;
     Ok(())
 }

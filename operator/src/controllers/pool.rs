@@ -10,12 +10,13 @@ use seedbed_crds::{
     DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole, NodePool, NodePoolStatus,
 };
 use seedbed_planner::conditions::{self, Finding, Summary};
-use seedbed_planner::pool::{self, PoolMachine, PoolPlan, Rollout};
+use seedbed_planner::pool::{self, Effect, PoolMachine, PoolPlan, Rollout};
 use seedbed_planner::{names, template};
 
 use super::world::World;
 use super::{machine, owned, profile, transitions};
 use crate::context::jittered;
+use crate::effect;
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::{describe, write_status};
@@ -42,7 +43,8 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         return leave(&pool, &machines, world).await;
     }
     if !super::finalizer::is_set(&pool) {
-        super::finalizer::add(&context.client, &pool).await?;
+        let work = super::finalizer::add(&context.client, &pool);
+        effect::carry_out(describe(&pool), Effect::AddFinalizer, work).await?;
         return Ok(Action::requeue(Duration::ZERO));
     }
     let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
@@ -173,16 +175,16 @@ async fn carry_out(
     for index in &plan.create {
         let machine = worker(pool, cluster, *index);
         let name = machine.name_any();
-        tracing::info!(pool = %describe(pool), machine = name, "making a worker");
-        match api.create(&PostParams::default(), &machine).await {
-            Ok(_) => {}
-            // One of that name is there already: made by this pool before the list was read, or somebody else's. Look again.
-            Err(error) => return Err(Error::api(format!("DevMachine {name}: create"), error)),
-        }
+        // One of that name may be there already: made by this pool before the list was read, or somebody else's. Look again.
+        let work = async {
+            let created = api.create(&PostParams::default(), &machine).await;
+            created.map_err(|error| Error::api(format!("DevMachine {name}: create"), error))
+        };
+        effect::carry_out(describe(&machine), Effect::CreateMachine, work).await?;
     }
     for machine in machines.iter().filter(|m| plan.delete.contains(&m.name_any())) {
-        tracing::info!(pool = %describe(pool), machine = machine.name_any(), "removing a worker");
-        machine::delete(&world.context.client, machine).await?;
+        let work = machine::delete(&world.context.client, machine);
+        effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
     }
     Ok(())
 }
@@ -234,10 +236,12 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
         .iter()
         .filter(|m| m.metadata.deletion_timestamp.is_none())
     {
-        machine::delete(&context.client, machine).await?;
+        let work = machine::delete(&context.client, machine);
+        effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
     }
     if machines.is_empty() {
-        super::finalizer::remove(&context.client, pool).await?;
+        let work = super::finalizer::remove(&context.client, pool);
+        effect::carry_out(describe(pool), Effect::RemoveFinalizer, work).await?;
         context
             .metrics
             .pool_gone(&owned::namespace(pool), &pool.name_any());

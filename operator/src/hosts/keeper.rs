@@ -8,6 +8,7 @@ use futures::future::{AbortHandle, abortable};
 use futures::stream::BoxStream;
 use kube::ResourceExt;
 use seedbed_crds::{HypervisorHost, LibvirtHost, SimulatedHost};
+use seedbed_guest::recorded;
 use seedbed_hypervisor::{EventKind, HostEvent, Hypervisor};
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -59,7 +60,7 @@ impl HostKeeper {
     }
 
     fn keep(&self, host: &HypervisorHost) -> Kept {
-        let hypervisor = (self.open)(host);
+        let hypervisor = recorded::recorded((self.open)(host));
         let (forwarding, forwarder) = abortable(forward(
             host.name_any(),
             hypervisor.events(),
@@ -118,6 +119,7 @@ async fn forward(host: String, mut events: broadcast::Receiver<HostEvent>, trigg
             },
             Err(RecvError::Closed) => return,
         };
+        recorded::happened(&event);
         triggers.send(HostTrigger {
             host: host.clone(),
             domain: event.domain,

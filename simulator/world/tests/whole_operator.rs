@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use seedbed_simulated_api::Subresource;
 use seedbed_simulation::objects::{cluster, pool};
-use seedbed_simulation::{Settings, Undisturbed, World};
+use seedbed_simulation::{Director, Settings, Step, Undisturbed, World};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -170,4 +172,57 @@ async fn a_machine_that_lost_its_power_comes_back_as_the_same_node() {
     }
     assert_eq!(world.boots(), 6);
     assert_eq!(world.inventory().await.domains.len(), domains.len());
+}
+
+/// Counts calls, and fails where there are more than a few in the same moment.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Director for Counting {
+    fn doing(&self, step: &Step) {
+        let count = self.0.fetch_add(1, Ordering::Relaxed);
+        assert!(count < 5000, "it calls all the time: {step}");
+    }
+}
+
+/// A pod may take half a minute to leave, and it is not asked all the time whether it is gone.
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_its_pods_and_does_not_ask_for_them_all_the_time() {
+    let calls = Arc::new(Counting::default());
+    let world = World::new(Settings::new(VERSION), calls.clone());
+    let _operator = world.operator();
+    make(&world, 1);
+    until(&world, "Ready", async |s| is_ready(s, "demo")).await;
+    let endpoint = world.get("DevCluster", "demo").unwrap()["status"]["endpoint"].clone();
+    let endpoint = endpoint.as_str().unwrap().trim_start_matches("https://");
+    let address = endpoint.trim_end_matches(":6443").parse().unwrap();
+    let api = world.host().machines.api(address).unwrap();
+    let pods = api.with(|store| store.kinds().of_plural("pods").cloned().unwrap());
+    let pod = json!({
+        "metadata": {"name": "slow", "finalizers": ["example.com/slow"]},
+        "spec": {"nodeName": "demo-workers-0", "containers": []},
+    });
+    let now = world.now();
+    api.with(|store| store.create(&pods, "default", pod, now))
+        .unwrap();
+
+    calls.0.store(0, Ordering::Relaxed);
+    world
+        .change("NodePool", "demo-workers", &json!({"replicas": 0}))
+        .unwrap();
+    sleep(Duration::from_secs(30)).await;
+    let leaving = api
+        .with(|store| store.get(&pods, "default", "slow").cloned())
+        .unwrap();
+    assert!(leaving["metadata"]["deletionTimestamp"].is_string(), "{leaving}");
+    assert_eq!(
+        world.inventory().await.domains.len(),
+        2,
+        "it did not wait for the pod"
+    );
+
+    let none = json!({"metadata": {"finalizers": null}});
+    api.with(|store| store.merge(&pods, "default", "slow", &none, Subresource::Main))
+        .unwrap();
+    until(&world, "gone", async |s| s.inventory().await.domains.len() == 1).await;
 }

@@ -13,6 +13,7 @@ mod files;
 mod job;
 mod log;
 mod pause;
+pub mod recorded;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 mod start;

@@ -1,6 +1,7 @@
 //! What to do with a cluster as a whole now: its identity, its network, its control plane's machine.
 
 use seedbed_crds::reasons::Reason;
+use seedbed_planted::planted;
 
 use crate::Observed;
 
@@ -64,31 +65,34 @@ pub enum NetworkState {
     Foreign(String),
 }
 
-/// What is done to a cluster: at most one in a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Choose a network range and write it down.
-    Allocate,
-    /// Make the certificate authorities and write them down.
-    CreatePki,
-    /// Make and start the network.
-    EnsureNetwork,
-    /// Make the object of the control plane's machine.
-    CreateControlPlane,
-    /// Delete the object of a control plane that was never initialised and is not made from the present spec.
-    ReplaceControlPlane,
-    /// Write the administrator's kubeconfig.
-    WriteKubeconfig,
-    /// Delete the objects of all machines.
-    DeleteMachines,
-    /// Remove the network.
-    DeleteNetwork,
-    /// Take our mark off the network, which stays as it is.
-    DisownNetwork,
-    /// Remove Secrets and allocations.
-    DeleteSecrets,
-    /// Let the object go.
-    RemoveFinalizer,
+crate::effect::effects! {
+    /// What is done to a cluster: at most one in a pass.
+    pub enum Effect of "DevCluster" {
+        /// Keep the object until all that it stands for is gone.
+        AddFinalizer => "keeping the object until its end",
+        /// Choose a network range and write it down.
+        Allocate => "choosing a network range",
+        /// Make the certificate authorities and write them down.
+        CreatePki => "making the certificate authorities",
+        /// Make and start the network.
+        EnsureNetwork => "making the network",
+        /// Make the object of the control plane's machine.
+        CreateControlPlane => "making the control plane's machine",
+        /// Delete the object of a control plane that was never initialised and is not made from the present spec.
+        ReplaceControlPlane => "replacing the control plane's machine",
+        /// Write the administrator's kubeconfig.
+        WriteKubeconfig => "writing the kubeconfig",
+        /// Delete the objects of all machines.
+        DeleteMachines => "deleting the machines",
+        /// Remove the network.
+        DeleteNetwork => "removing the network",
+        /// Take our mark off the network, which stays as it is.
+        DisownNetwork => "leaving the network to itself",
+        /// Remove Secrets and allocations.
+        DeleteSecrets => "removing Secrets and allocations",
+        /// Let the object go.
+        RemoveFinalizer => "letting the object go",
+    }
 }
 
 impl Effect {
@@ -99,23 +103,6 @@ impl Effect {
             self,
             Self::CreateControlPlane | Self::ReplaceControlPlane | Self::DeleteMachines
         )
-    }
-
-    /// The effect in words, for messages and logs.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Allocate => "choosing a network range",
-            Self::CreatePki => "making the certificate authorities",
-            Self::EnsureNetwork => "making the network",
-            Self::CreateControlPlane => "making the control plane's machine",
-            Self::ReplaceControlPlane => "replacing the control plane's machine",
-            Self::WriteKubeconfig => "writing the kubeconfig",
-            Self::DeleteMachines => "deleting the machines",
-            Self::DisownNetwork => "leaving the network to itself",
-            Self::DeleteNetwork => "removing the network",
-            Self::DeleteSecrets => "removing Secrets and allocations",
-            Self::RemoveFinalizer => "letting the object go",
-        }
     }
 }
 
@@ -235,6 +222,7 @@ pub fn leave(seen: &Leaving) -> Decision {
     }
     match &seen.network {
         Observed::Unknown(why) => return Decision::Blocked(Reason::HostUnreachable, why.clone()),
+        Observed::Known(true) if planted!(FinalizerBeforeNetwork) => {}
         Observed::Known(true) if seen.retain => return Decision::Do(Effect::DisownNetwork),
         Observed::Known(true) => return Decision::Do(Effect::DeleteNetwork),
         Observed::Known(false) => {}

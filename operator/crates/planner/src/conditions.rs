@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use seedbed_crds::Condition;
 use seedbed_crds::reasons::{Reason, condition};
+use seedbed_planted::planted;
 
 /// Longest message of a condition that the API server takes.
 const MAX_MESSAGE: usize = 32_000;
@@ -139,7 +140,8 @@ pub fn merge(
         .map(|finding| {
             let before = old
                 .iter()
-                .find(|c| c.type_ == finding.type_ && c.status == finding.status.as_str());
+                .find(|c| c.type_ == finding.type_ && c.status == finding.status.as_str())
+                .filter(|_| !planted!(RestampConditions));
             Condition {
                 type_: finding.type_.to_owned(),
                 status: finding.status.as_str().to_owned(),

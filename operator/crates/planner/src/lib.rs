@@ -8,10 +8,13 @@ pub mod allocation;
 pub mod capacity;
 pub mod cluster;
 pub mod conditions;
+pub mod effect;
+pub mod host;
 pub mod machine;
 pub mod names;
 mod observed;
 pub mod pool;
+pub mod release;
 pub mod template;
 
 pub use observed::Observed;

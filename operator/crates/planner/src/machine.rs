@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 use seedbed_crds::reasons::Reason;
 use seedbed_crds::{BootstrapPhase, MachineRole};
+use seedbed_planted::planted;
 
 use crate::Observed;
 
@@ -133,53 +134,54 @@ pub struct Seen {
     pub node: Observed<Option<Node>>,
 }
 
-/// What is done to a machine: at most one in a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Write down its address and identity.
-    Allocate,
-    /// Reserve its address on the network.
-    ReserveAddress,
-    /// Make its root volume on top of the release's disk.
-    CreateRootVolume,
-    /// Make the volume with what cloud-init reads.
-    CreateCidata,
-    /// Define the domain.
-    DefineDomain,
-    /// Start the domain.
-    StartDomain,
-    /// Write down that this attempt of kubeadm begins.
-    BeginAttempt(i32),
-    /// Make the join token, if it joins, and start the job in the guest.
-    StartJob,
-    /// Make the join token again for the job that runs.
-    RenewToken,
-    /// Remove the join token and write down that the attempt succeeded.
-    RecordSuccess,
-    /// Write down that the attempt failed, with the last lines of its log.
-    RecordFailure,
-    /// Give the node its labels and pod range.
-    ApplyNodeSettings,
-    /// Close the node for new pods.
-    Cordon,
-    /// Ask the pods to leave.
-    Evict,
-    /// Remove the node from the child cluster.
-    DeleteNode,
-    /// Cut the power.
-    PowerOff,
-    /// Remove the definition.
-    UndefineDomain,
-    /// Remove the volumes.
-    DeleteVolumes,
-    /// Take the reservation off the network.
-    ReleaseAddress,
-    /// Forget address and identity.
-    Deallocate,
-    /// Take our mark off the domain, which stays as it is.
-    Disown,
-    /// Let the object go.
-    RemoveFinalizer,
+crate::effect::effects! {
+    /// What is done to a machine: at most one in a pass.
+    pub enum Effect of "DevMachine" {
+        /// Write down its address and identity.
+        Allocate => "allotting an address",
+        /// Reserve its address on the network.
+        ReserveAddress => "reserving the address on the network",
+        /// Make its root volume on top of the release's disk.
+        CreateRootVolume => "making the root volume",
+        /// Make the volume with what cloud-init reads.
+        CreateCidata => "making the volume for cloud-init",
+        /// Define the domain.
+        DefineDomain => "defining the virtual machine",
+        /// Start the domain.
+        StartDomain => "starting the virtual machine",
+        /// Write down that this attempt of kubeadm begins.
+        BeginAttempt(i32 = 1) => "beginning with kubeadm",
+        /// Make the join token, if it joins, and start the job in the guest.
+        StartJob => "starting kubeadm in the guest",
+        /// Make the join token again for the job that runs.
+        RenewToken => "making the join token again",
+        /// Remove the join token and write down that the attempt succeeded.
+        RecordSuccess => "noting that kubeadm succeeded",
+        /// Write down that the attempt failed, with the last lines of its log.
+        RecordFailure => "noting that kubeadm failed",
+        /// Give the node its labels and pod range.
+        ApplyNodeSettings => "giving the node its labels and pod range",
+        /// Close the node for new pods.
+        Cordon => "closing the node for new pods",
+        /// Ask the pods to leave.
+        Evict => "asking the pods to leave",
+        /// Remove the node from the child cluster.
+        DeleteNode => "removing the node from the cluster",
+        /// Cut the power.
+        PowerOff => "switching the virtual machine off",
+        /// Remove the definition.
+        UndefineDomain => "removing the virtual machine",
+        /// Remove the volumes.
+        DeleteVolumes => "removing the volumes",
+        /// Take the reservation off the network.
+        ReleaseAddress => "releasing the address",
+        /// Forget address and identity.
+        Deallocate => "forgetting the address",
+        /// Take our mark off the domain, which stays as it is.
+        Disown => "leaving the virtual machine to itself",
+        /// Let the object go.
+        RemoveFinalizer => "letting the object go",
+    }
 }
 
 /// Why nothing is done now.
@@ -465,6 +467,12 @@ pub fn leave(seen: &Leaving) -> Decision {
     {
         return decision;
     }
+    if planted!(VolumesBeforeDomain) && matches!(seen.volumes, Observed::Known(1..)) {
+        return Decision::Do(Effect::DeleteVolumes);
+    }
+    if planted!(AddressBeforeDomain) && seen.reserved == Observed::Known(true) {
+        return Decision::Do(Effect::ReleaseAddress);
+    }
     let domain = known!(seen.domain, Reason::HostUnreachable);
     match domain {
         // Somebody else's machine of the same name is no concern of this one, which is gone or was never made.
@@ -513,34 +521,6 @@ impl Effect {
     /// as it was, and would do it again and again.
     pub fn takes_time(self) -> bool {
         matches!(self, Self::ApplyNodeSettings | Self::Evict)
-    }
-
-    /// The effect in words, for messages and logs.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Allocate => "allotting an address",
-            Self::ReserveAddress => "reserving the address on the network",
-            Self::CreateRootVolume => "making the root volume",
-            Self::CreateCidata => "making the volume for cloud-init",
-            Self::DefineDomain => "defining the virtual machine",
-            Self::StartDomain => "starting the virtual machine",
-            Self::BeginAttempt(_) => "beginning with kubeadm",
-            Self::StartJob => "starting kubeadm in the guest",
-            Self::RenewToken => "making the join token again",
-            Self::RecordSuccess => "noting that kubeadm succeeded",
-            Self::RecordFailure => "noting that kubeadm failed",
-            Self::ApplyNodeSettings => "giving the node its labels and pod range",
-            Self::Cordon => "closing the node for new pods",
-            Self::Evict => "asking the pods to leave",
-            Self::DeleteNode => "removing the node from the cluster",
-            Self::PowerOff => "switching the virtual machine off",
-            Self::UndefineDomain => "removing the virtual machine",
-            Self::DeleteVolumes => "removing the volumes",
-            Self::ReleaseAddress => "releasing the address",
-            Self::Deallocate => "forgetting the address",
-            Self::Disown => "leaving the virtual machine to itself",
-            Self::RemoveFinalizer => "letting the object go",
-        }
     }
 }
 

@@ -3,6 +3,21 @@
 use std::collections::BTreeSet;
 
 use seedbed_crds::IntOrPercent;
+use seedbed_planted::planted;
+
+crate::effect::effects! {
+    /// What is done to a pool.
+    pub enum Effect of "NodePool" {
+        /// Keep the object until its machines are gone.
+        AddFinalizer => "keeping the object until its end",
+        /// Make the object of a worker.
+        CreateMachine => "making a worker",
+        /// Delete the object of a worker.
+        DeleteMachine => "removing a worker",
+        /// Let the object go.
+        RemoveFinalizer => "letting the object go",
+    }
+}
 
 /// A machine of a pool as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +91,12 @@ pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolP
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
 
     let wanted = replicas.saturating_sub(count(current.len()));
-    let room = (replicas + strategy.max_surge).saturating_sub(count(machines.len()));
+    let there = if planted!(IgnoreDeleting) {
+        staying.len()
+    } else {
+        machines.len()
+    };
+    let room = (replicas + strategy.max_surge).saturating_sub(count(there));
     let create = free_indices(machines, wanted.min(room));
 
     let mut ready = count(staying.iter().filter(|m| m.ready).count());

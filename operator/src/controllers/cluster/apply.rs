@@ -14,6 +14,7 @@ use seedbed_planner::cluster::Effect;
 use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
+use crate::controllers::current::wrote;
 use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, machine, owned, pki, secrets};
 use crate::errors::Error;
@@ -26,6 +27,9 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let context = &world.context;
     let cluster = &subject.cluster;
     match effect {
+        Effect::AddFinalizer => finalizer::add(&context.client, cluster)
+            .await
+            .map(|written| wrote(world, &written)),
         Effect::Allocate => allocate(subject, world).await,
         Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
@@ -69,6 +73,7 @@ async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     // What was made from keys that are gone is of no use with the new ones.
     context.children.forget(&access::key(cluster));
     world.accesses.forget(&owned::uid(cluster));
+    world.kubeconfigs.forget(&owned::uid(cluster));
     let made = pki::create(&context.client, cluster, context.clock.now().as_second())
         .await
         .map_err(|e| Error::step("keys", e))?;

@@ -12,12 +12,14 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
+use seedbed_planner::effect::Effect as _;
 
 use super::current::{current, wrote};
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, transitions};
 use crate::context::jittered;
+use crate::effect;
 use crate::errors::Error;
 use crate::events::EventType;
 use crate::status::{describe, write_status};
@@ -50,7 +52,9 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     if !going && !finalizer::is_set(&cluster) {
-        wrote(world, &finalizer::add(&context.client, &cluster).await?);
+        let work = finalizer::add(&context.client, &cluster);
+        let written = effect::carry_out(describe(&cluster), cluster::Effect::AddFinalizer, work).await?;
+        wrote(world, &written);
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
@@ -101,8 +105,8 @@ async fn carry_out(decision: Decision, subject: &Subject, world: &World) -> (Dec
     let Decision::Do(effect) = decision else {
         return (decision, None);
     };
-    tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
-    let Err(error) = apply::apply(effect, subject, world).await else {
+    let work = apply::apply(effect, subject, world);
+    let Err(error) = effect::carry_out(describe(&subject.cluster), effect, work).await else {
         return (decision, None);
     };
     transitions::failed(&world.context, &subject.cluster, effect.describe(), &error).await;
@@ -127,7 +131,8 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
                     .publish(&subject.cluster, EventType::Normal, "Retained", "Delete", note)
                     .await;
             }
-            apply::apply(cluster::Effect::RemoveFinalizer, subject, world).await?;
+            let work = apply::apply(cluster::Effect::RemoveFinalizer, subject, world);
+            effect::carry_out(describe(&subject.cluster), cluster::Effect::RemoveFinalizer, work).await?;
             context
                 .metrics
                 .cluster_gone(&owned::namespace(&subject.cluster), &subject.cluster.name_any());
@@ -144,8 +149,8 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
     )
     .await?;
     if let Decision::Do(effect) = &decision {
-        tracing::info!(cluster = %describe(&subject.cluster), effect = ?effect, "{}", effect.describe());
-        let result = apply::apply(*effect, subject, world).await;
+        let work = apply::apply(*effect, subject, world);
+        let result = effect::carry_out(describe(&subject.cluster), *effect, work).await;
         if let Err(error) = &result {
             transitions::failed(
                 context,

@@ -7,6 +7,7 @@ use seedbed_guest::{GuestFile, Job};
 use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, VolumeFormat, VolumeSpec};
 use seedbed_planner::machine::Effect;
 use seedbed_planner::names;
+use seedbed_planted::planted;
 use sha2::{Digest, Sha256};
 
 use super::join;
@@ -64,6 +65,9 @@ pub async fn apply(
         Effect::DefineDomain => host.define_domain(&domain_spec(subject)?).await?,
         Effect::StartDomain => host.start_domain(&domain, owner).await?,
         Effect::BeginAttempt(attempt) => {
+            if planted!(JobBeforeWriteAhead) {
+                start_job(subject, world).await?;
+            }
             outcome.bootstrap = Some(BootstrapStatus {
                 phase: BootstrapPhase::Started,
                 attempt,
@@ -76,7 +80,9 @@ pub async fn apply(
         Effect::StartJob => start_job(subject, world).await?,
         Effect::RenewToken => join::make(subject, &join::token(subject, world).await?, world).await?,
         Effect::RecordSuccess => {
-            if let Some(child) = &subject.child {
+            if let Some(child) = &subject.child
+                && !planted!(KeepToken)
+            {
                 child
                     .delete_token(join::token(subject, world).await?.id())
                     .await?;
@@ -305,6 +311,9 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
         }
     }
     .map_err(|e| Error::step("render", e))?;
+    if planted!(LogSecret) {
+        tracing::info!("{}", String::from_utf8_lossy(&files.files[0].content));
+    }
     let attempt = subject
         .machine
         .status

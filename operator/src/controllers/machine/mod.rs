@@ -14,6 +14,7 @@ use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::Owner;
+use seedbed_planner::effect::Effect as _;
 use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
 
@@ -23,10 +24,10 @@ use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, profile, transitions};
 use crate::context::jittered;
-use crate::deletion;
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::describe;
+use crate::{deletion, effect};
 use observe::Subject;
 
 /// How soon to look again at a guest that is at work.
@@ -102,8 +103,8 @@ async fn carry_out(
     let Decision::Do(effect) = decision else {
         return (decision, apply::Outcome::default(), None);
     };
-    tracing::info!(machine = %describe(&subject.machine), effect = ?effect, "{}", effect.describe());
-    match apply::apply(effect, subject, facts, world).await {
+    let work = apply::apply(effect, subject, facts, world);
+    match effect::carry_out(describe(&subject.machine), effect, work).await {
         Ok(outcome) => (decision, outcome, None),
         Err(error) => {
             transitions::failed(&world.context, &subject.machine, effect.describe(), &error).await;

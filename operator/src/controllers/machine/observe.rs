@@ -15,6 +15,7 @@ use seedbed_planner::machine::{
     Attempt, Domain, Drain, Job, Leaving, Network, Node as NodeView, Power, Seen,
 };
 use seedbed_planner::{Observed, names};
+use seedbed_planted::planted;
 
 use super::join;
 use crate::child::{ChildApi, NodeShape};
@@ -103,9 +104,11 @@ impl Subject {
 
     /// Name of its job in the guest, for that attempt.
     pub fn token(&self, attempt: i32) -> String {
+        let version = self.machine.metadata.resource_version.clone();
+        let machine = version.filter(|_| planted!(TokenOfVersion));
         names::job_token(
             &owned::uid(&self.cluster),
-            &owned::uid(&self.machine),
+            &machine.unwrap_or_else(|| owned::uid(&self.machine)),
             "bootstrap",
             attempt,
         )
@@ -113,6 +116,7 @@ impl Subject {
 
     async fn domain(&self, facts: &mut Facts) -> Observed<Option<Domain>> {
         let found = self.hypervisor.domain(&self.domain_name()).await;
+        let found = found.or_else(|fault| planted!(UnknownIsAbsent).then_some(None).ok_or(fault));
         facts.host_answered = found.is_ok();
         Observed::from(found).map(|found| {
             let seen = found.as_ref().map(|d| Domain {
@@ -203,6 +207,8 @@ fn foreign(domain: &DomainFacts, owner: &Owner) -> Option<String> {
         Some(found) if found.cluster_uid == owner.cluster_uid && found.machine_uid == owner.machine_uid => {
             None
         }
+        Some(_) if planted!(SkipUidCheck) => None,
+        None if planted!(AdoptUnowned) => None,
         Some(found) => Some(format!(
             "its metadata names machine UID {} of cluster {}/{}, expected {}",
             found.machine_uid.as_deref().unwrap_or("none"),

@@ -9,6 +9,7 @@ use seedbed_crds::{
     PowerState,
 };
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
+use seedbed_planner::effect::Effect as _;
 use seedbed_planner::machine::{Decision, Effect, Wait};
 use seedbed_planner::names;
 

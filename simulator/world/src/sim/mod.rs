@@ -6,6 +6,7 @@ mod calls;
 mod conductor;
 mod finale;
 mod oracle;
+mod order;
 mod picture;
 mod script;
 mod secrets;

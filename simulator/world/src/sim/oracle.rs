@@ -8,11 +8,11 @@ use seedbed_hypervisor::{Inventory, PowerState};
 use seedbed_simulated_api::{Change, Event, Store};
 use serde_json::Value;
 
-use super::allocations;
 use super::secrets::Secrets;
 use super::truth::{Objects, owner, path, uid};
-use crate::World;
+use super::{allocations, order};
 use crate::step::{Boundary, Step};
+use crate::{NAMESPACE, World};
 
 /// How long after a user's change the operator may still act by what it had read before.
 const GRACE: Duration = Duration::from_secs(150);
@@ -41,6 +41,10 @@ struct State {
     /// The domain's UUID of each machine.
     uuids: BTreeMap<String, String>,
     secrets: Secrets,
+    /// Tokens of the jobs that were begun.
+    jobs: BTreeSet<String>,
+    /// What is somebody else's and what the present call would change.
+    somebody_elses: Option<String>,
     /// When it was last looked at what objects claim.
     looked: Duration,
     /// Since when objects claim what is not so, by their UIDs.
@@ -163,10 +167,13 @@ impl Oracle {
             return;
         }
         let contents = self.world.hosts().get(host).map(|host| host.simulated.contents());
+        let contents = contents.unwrap_or_default();
         let problem = self.world.api().with(|store| {
             let objects = Objects(store);
             let mut state = self.lock();
-            self.before_host_change(step, &objects, &contents.unwrap_or_default(), &mut state)
+            state.somebody_elses = order::somebody_elses(step, &contents);
+            order::too_early(step, &contents)
+                .or_else(|| self.before_host_change(step, &objects, &contents, &mut state))
         });
         if let Some(problem) = problem {
             self.violated(&format!("{problem}: {step}"));
@@ -174,9 +181,26 @@ impl Oracle {
     }
 
     /// Looks at what was done.
-    pub(crate) fn done(&self, step: &Step, _: &str) {
+    pub(crate) fn done(&self, step: &Step, answer: &str) {
         if !step.changes {
             return;
+        }
+        let changed = self.lock().somebody_elses.take().filter(|_| answer == "ok");
+        if let Some(what) = changed {
+            self.violated(&format!("{what}: {step}"));
+        }
+        if let Boundary::Host(host) = &step.boundary
+            && step.verb == "agent"
+            && let Some(host) = self.world.hosts().get(host)
+        {
+            let begun = host.machines.begun();
+            let problem = self
+                .world
+                .api()
+                .with(|store| order::job_ahead(&Objects(store), NAMESPACE, &begun, &mut self.lock().jobs));
+            if let Some(problem) = problem {
+                self.violated(&problem);
+            }
         }
         match &step.boundary {
             Boundary::Seed => self.look(Some(step)),
@@ -366,6 +390,18 @@ fn examine(
         return Some(format!(
             "metadata of {kind} {name}, which a user made, are written"
         ));
+    }
+    if let Some(problem) = before.and_then(|before| order::back(kind, before, object)) {
+        return Some(format!("{kind} {name}: {problem}"));
+    }
+    if kind == "DevMachine"
+        && author.is_some()
+        && let Some(problem) = order::one_too_many(event.change, object, &Objects(store))
+        && owner(object, "NodePool")
+            .and_then(|pool| state.changed.get(&pool).copied())
+            .is_none_or(|at| now.saturating_sub(at) >= GRACE)
+    {
+        return Some(problem);
     }
     match (kind, event.change) {
         ("DevMachine", Change::Modified) => {

@@ -1,5 +1,7 @@
 //! Domains.
 
+use seedbed_planted::planted;
+
 use super::refusal::Refusal;
 use super::state::{Change, State};
 use crate::{Boot, DomainFacts, DomainSpec, Owner, PowerState};
@@ -35,6 +37,8 @@ impl Domain {
     fn check(&self, owner: &Owner) -> Result<(), Refusal> {
         match self.owner() {
             Some(found) if found.same_machine(owner) => Ok(()),
+            Some(_) if planted!(SkipUidCheck) => Ok(()),
+            None if planted!(AdoptUnowned) => Ok(()),
             found => Err(Refusal::foreign(
                 format!("domain {}", self.spec.name),
                 found,

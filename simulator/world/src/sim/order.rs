@@ -1,0 +1,118 @@
+//! Rules about order: what has to be written down before it is done, what has to be gone before something else goes, and what never
+//! goes back.
+
+use std::collections::BTreeSet;
+
+use seedbed_hypervisor::{DomainFacts, Inventory, Owner, PowerState};
+use seedbed_simulated_api::Change;
+use serde_json::Value;
+
+use super::truth::{Objects, owner, path, uid};
+use crate::step::Step;
+
+/// Why a call to a host comes too early.
+pub(crate) fn too_early(step: &Step, contents: &Inventory) -> Option<String> {
+    let domain_of = |is_its: &dyn Fn(&Owner) -> bool| {
+        let is_on = |d: &&DomainFacts| d.power != PowerState::Off;
+        let mut running = contents.domains.iter().filter(is_on);
+        let found = running.find(|d| d.owner.as_ref().is_some_and(is_its));
+        found.map(|d| d.name.clone())
+    };
+    match step.verb.as_str() {
+        "delete_volume" => {
+            let is_its = |owner: &Owner| {
+                let machine = owner.machine_uid.as_deref();
+                machine.is_some_and(|uid| !uid.is_empty() && step.object.contains(uid))
+            };
+            domain_of(&is_its).map(|name| format!("a volume is deleted while its domain {name} is on"))
+        }
+        "release_address" => {
+            let of = step.owner.as_ref()?;
+            domain_of(&|owner| owner.same_machine(of))
+                .map(|name| format!("an address is released while its domain {name} is on"))
+        }
+        _ => None,
+    }
+}
+
+/// Whose a thing is that a call is about to change, where it is somebody else's: then the host has to refuse.
+pub(crate) fn somebody_elses(step: &Step, contents: &Inventory) -> Option<String> {
+    let of = step.owner.as_ref()?;
+    match step.verb.as_str() {
+        "define_domain" | "start_domain" | "shutdown_domain" | "destroy_domain" | "undefine_domain" => {
+            let found = contents.domains.iter().find(|d| d.name == step.object)?;
+            let is_its = found.owner.as_ref().is_some_and(|owner| owner.same_machine(of));
+            (!is_its).then(|| format!("domain {}, which is somebody else's, is changed", found.name))
+        }
+        "ensure_network" | "reserve_address" | "release_address" | "delete_network" => {
+            let found = contents.networks.iter().find(|n| n.name == step.object)?;
+            let is_its = found.owner.as_ref().is_some_and(|owner| owner.same_cluster(of));
+            (!is_its).then(|| format!("network {}, which is somebody else's, is changed", found.name))
+        }
+        _ => None,
+    }
+}
+
+/// A job that was begun and is not written down in its machine's status; looked at once for each.
+pub(crate) fn job_ahead(
+    objects: &Objects<'_>,
+    namespace: &str,
+    begun: &[(String, String)],
+    known: &mut BTreeSet<String>,
+) -> Option<String> {
+    let mut ahead = None;
+    for (domain, token) in begun {
+        if !known.insert(token.clone()) {
+            continue;
+        }
+        let name = domain
+            .strip_prefix(namespace)
+            .and_then(|rest| rest.strip_prefix('.'));
+        let machine = objects
+            .all("DevMachine")
+            .find(|m| path(m, &["metadata", "name"]) == name);
+        let written = machine.and_then(|m| path(m, &["status", "bootstrap", "token"]));
+        if written != Some(token.as_str()) {
+            ahead = Some(format!(
+                "job {token} is begun in {domain}, whose machine's status has {}",
+                written.unwrap_or("none")
+            ));
+        }
+    }
+    ahead
+}
+
+/// What a status says that cannot be so after what it said before.
+pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> {
+    match kind {
+        "DevCluster" => {
+            let is = |object: &Value| object["status"]["initialized"] == Value::Bool(true);
+            (is(before) && !is(after)).then(|| "it is not initialised any more".to_owned())
+        }
+        "DevMachine" => {
+            let of = |object: &Value| {
+                let bootstrap = &object["status"]["bootstrap"];
+                let ended = bootstrap["phase"] != "Started";
+                bootstrap["attempt"].as_i64().map(|attempt| (attempt, ended))
+            };
+            let (was, is) = (of(before)?, of(after));
+            (is < Some(was)).then(|| format!("its bootstrap was at {was:?} and is at {is:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// Why a worker that is made is one too many.
+pub(crate) fn one_too_many(change: Change, machine: &Value, objects: &Objects<'_>) -> Option<String> {
+    if change != Change::Added {
+        return None;
+    }
+    let pool = objects.by_uid("NodePool", &owner(machine, "NodePool")?)?;
+    let wanted = pool["spec"]["replicas"].as_u64().unwrap_or_default();
+    // A surge of 1 is the default, and the only one in these worlds.
+    let most = wanted + 1;
+    let is_of_pool = |m: &&Value| owner(m, "NodePool").as_deref() == Some(uid(pool));
+    let there = objects.all("DevMachine").filter(is_of_pool).count() as u64;
+    let name = path(machine, &["metadata", "name"]).unwrap_or_default();
+    (there > most).then(|| format!("worker {name} is the {there}th of at most {most}"))
+}

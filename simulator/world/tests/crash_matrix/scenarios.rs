@@ -1,0 +1,226 @@
+//! What happens to clusters, so that every effect is carried out in one scenario at least.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use seedbed_simulated_api::{Selector, Subresource};
+use seedbed_simulation::objects::{cluster, pool};
+use seedbed_simulation::{NAMESPACE, Settings, World};
+use seedbed_simulator::Failure;
+use serde_json::{Value, json};
+
+use crate::run::Stage;
+
+/// The Kubernetes version of all clusters.
+pub const VERSION: &str = "v1.35.4";
+
+/// What happens in a world.
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// Changes what the world is made of.
+    pub prepare: fn(&mut Settings),
+    /// Does it.
+    pub perform: for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, ()>,
+}
+
+/// All of them, in the order in which they count: an effect is tried in the first scenario that reaches it.
+pub const SCENARIOS: &[Scenario] = &[
+    MADE, SHRUNK, DELETED, RETAINED, REPLACED, FAILED, BEGUN_ANEW, ORPHANED,
+];
+
+/// A cluster is made.
+pub const MADE: Scenario = Scenario {
+    name: "made",
+    prepare: |_| {},
+    perform: |stage| made(stage).boxed_local(),
+};
+
+/// A pool gets a worker less, on which something runs.
+pub const SHRUNK: Scenario = Scenario {
+    name: "shrunk",
+    prepare: |_| {},
+    perform: |stage| shrunk(stage).boxed_local(),
+};
+
+/// A cluster is deleted.
+pub const DELETED: Scenario = Scenario {
+    name: "deleted",
+    prepare: |_| {},
+    perform: |stage| deleted(stage).boxed_local(),
+};
+
+/// A cluster is deleted, and its machines stay.
+pub const RETAINED: Scenario = Scenario {
+    name: "retained",
+    prepare: |_| {},
+    perform: |stage| retained(stage).boxed_local(),
+};
+
+/// The spec of a control plane is changed before it comes up.
+pub const REPLACED: Scenario = Scenario {
+    name: "replaced",
+    prepare: |_| {},
+    perform: |stage| replaced(stage).boxed_local(),
+};
+
+/// A worker's first attempt to join fails.
+pub const FAILED: Scenario = Scenario {
+    name: "failed",
+    prepare: |_| {},
+    perform: |stage| failed(stage).boxed_local(),
+};
+
+/// The control plane's first attempt fails when its API answers already, and a worker joins meanwhile.
+pub const BEGUN_ANEW: Scenario = Scenario {
+    name: "begun anew",
+    prepare: |settings| settings.timing.join = Duration::from_mins(1),
+    perform: |stage| begun_anew(stage).boxed_local(),
+};
+
+/// Somebody takes the finalizers off, and the host's policy is to remove what is left then.
+pub const ORPHANED: Scenario = Scenario {
+    name: "orphaned",
+    prepare: |_| {},
+    perform: |stage| orphaned(stage).boxed_local(),
+};
+
+fn make(stage: &mut Stage, workers: u64) {
+    stage.world.create(cluster("demo", "local", VERSION)).unwrap();
+    stage.world.create(pool("demo-w", "demo", workers)).unwrap();
+}
+
+fn is_ready(world: &World, machines: usize) -> bool {
+    let ready = |kind, name| world.condition(kind, name, "Ready").as_deref() == Some("True");
+    ready("DevCluster", "demo") && ready("NodePool", "demo-w") && world.all("DevMachine").len() == machines
+}
+
+async fn until_ready(stage: &mut Stage, machines: usize) {
+    stage
+        .until(&format!("{machines} machines, Ready"), async |world| {
+            is_ready(world, machines)
+        })
+        .await;
+}
+
+async fn made(stage: &mut Stage) {
+    make(stage, 1);
+    until_ready(stage, 2).await;
+}
+
+async fn shrunk(stage: &mut Stage) {
+    made(stage).await;
+    run_pods(&stage.world, &["demo-w-0"]);
+    change(stage, "NodePool", "demo-w", &json!({"replicas": 0}));
+    until_ready(stage, 1).await;
+}
+
+async fn deleted(stage: &mut Stage) {
+    made(stage).await;
+    // What is gone already is as good.
+    let _ = stage.world.delete("NodePool", "demo-w");
+    let _ = stage.world.delete("DevCluster", "demo");
+    let kinds = ["DevCluster", "NodePool", "DevMachine", "ConfigMap", "Secret"];
+    stage
+        .until("gone", async |world| {
+            kinds.iter().all(|kind| world.all(kind).is_empty())
+        })
+        .await;
+}
+
+async fn retained(stage: &mut Stage) {
+    make(stage, 1);
+    until_ready(stage, 2).await;
+    change(stage, "DevCluster", "demo", &json!({"deletionPolicy": "Retain"}));
+    stage.world.delete("DevCluster", "demo").unwrap();
+    stage
+        .until("let go", async |world| {
+            world.all("DevCluster").is_empty() && world.all("DevMachine").is_empty()
+        })
+        .await;
+}
+
+async fn replaced(stage: &mut Stage) {
+    make(stage, 1);
+    stage
+        .until("the control plane's machine runs", async |world| {
+            !world.inventory().await.domains.is_empty()
+        })
+        .await;
+    let machine = json!({"controlPlane": {"machine": {"memory": "3Gi"}}});
+    change(stage, "DevCluster", "demo", &machine);
+    stage
+        .until("replaced", async |world| {
+            let machine = world.get("DevMachine", "demo-cp-0");
+            machine.is_some_and(|m| m["spec"]["machine"]["memory"] == "3Gi")
+        })
+        .await;
+    until_ready(stage, 2).await;
+}
+
+async fn failed(stage: &mut Stage) {
+    let machines = &stage.world.host().machines;
+    machines.fail_jobs("default.demo-w-0", 1, Failure::Preflight);
+    make(stage, 1);
+    until_ready(stage, 2).await;
+}
+
+async fn begun_anew(stage: &mut Stage) {
+    let machines = &stage.world.host().machines;
+    machines.fail_jobs("default.demo-cp-0", 1, Failure::Late);
+    make(stage, 1);
+    until_ready(stage, 2).await;
+}
+
+async fn orphaned(stage: &mut Stage) {
+    let policy = json!({"orphanPolicy": "Delete", "orphanGracePeriodSeconds": 60});
+    change(stage, "HypervisorHost", "local", &policy);
+    make(stage, 1);
+    until_ready(stage, 2).await;
+    for (kind, name) in [
+        ("DevMachine", "demo-w-0"),
+        ("DevMachine", "demo-cp-0"),
+        ("NodePool", "demo-w"),
+        ("DevCluster", "demo"),
+    ] {
+        let _ = stage.world.delete(kind, name);
+        let kind = stage.world.kind(kind);
+        let none = json!({"metadata": {"finalizers": null}});
+        let _ = stage
+            .world
+            .api()
+            .with(|store| store.merge(&kind, NAMESPACE, name, &none, Subresource::Main));
+    }
+    stage
+        .until("removed", async |world| {
+            let left = world.inventory().await;
+            left.domains.is_empty() && left.networks.is_empty()
+        })
+        .await;
+}
+
+fn change(stage: &mut Stage, kind: &str, name: &str, spec: &Value) {
+    if stage.problem.is_none() {
+        stage.world.change(kind, name, spec).unwrap();
+    }
+}
+
+/// A pod runs on each of those nodes.
+fn run_pods(world: &World, nodes: &[&str]) {
+    let cluster = world.get("DevCluster", "demo").unwrap_or_default();
+    let endpoint = cluster["status"]["endpoint"].as_str().unwrap_or_default();
+    let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
+    let Some(api) = address.parse().ok().and_then(|a| world.host().machines.api(a)) else {
+        return;
+    };
+    let now = world.now();
+    api.with(|store| {
+        let kind = store.kinds().of_plural("pods").cloned().unwrap();
+        for node in nodes {
+            let pod = json!({"metadata": {"name": format!("on-{node}")}, "spec": {"nodeName": node, "containers": []}});
+            let _ = store.create(&kind, NAMESPACE, pod, now);
+        }
+        assert!(store.list(&kind, NAMESPACE, &Selector::default()).count() > 0);
+    });
+}
