@@ -19,7 +19,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a connection that requests wait on may be silent before the other end is asked whether it is still there, and how long its
 /// answer may take. One that does not answer is closed, and watches on it are begun anew: a machine that lost its power closes nothing.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// An API server whose processor is emulated may take many seconds, and to begin anew would cost it more than the answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How many bytes of one answer may be under way.
 const WINDOW: u32 = 1 << 20;
 

@@ -49,7 +49,10 @@ fn host(socket: &std::path::Path, settings: Settings) -> Simulator {
 
 #[tokio::test]
 async fn passes_the_whole_suite() {
-    let host = host(&socket("suite"), settings());
+    // The suite's machines have no guest: an agent that answered in the midst of it would be a change that nobody made.
+    let mut without_guests = settings();
+    without_guests.durations.boot = Duration::from_hours(1);
+    let host = host(&socket("suite"), without_guests);
     let fixture = Fixture {
         prefix: "conformance".to_owned(),
         domain_type: DomainType::Kvm,
