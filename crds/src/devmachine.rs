@@ -162,6 +162,10 @@ pub struct BootstrapStatus {
     pub attempt: i32,
     /// Name of the job in the guest: `seedbed-<token>` is its systemd unit, `/var/lib/seedbed/jobs/<token>` its log.
     pub token: String,
+    /// Of a worker: the job of the control plane that it joins. A control plane that was begun anew since has another one, and may not
+    /// know the worker's node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane_token: Option<String>,
     /// When this attempt was decided on.
     pub started_at: Time,
     /// When this attempt was seen finished.

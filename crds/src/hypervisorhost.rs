@@ -277,7 +277,7 @@ pub struct HypervisorHostStatus {
     /// How many orphans there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_count: Option<i32>,
-    /// What is ours by its metadata and has no owner any more.
+    /// What is ours by its metadata, or of a volume by its name, and has no owner any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<HostOrphan>,
 }
@@ -300,7 +300,7 @@ pub struct HostResources {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostOrphan {
-    /// `Domain` or `Network`.
+    /// `Domain`, `Network` or `Volume`. A volume is never removed by `orphanPolicy`: a machine that was let go may use it.
     pub kind: String,
     /// Its name on the host.
     pub name: String,

@@ -8,6 +8,14 @@ use serde_json::{Value, json};
 
 use crate::job::NodeSpec;
 
+/// What a control plane's kubelet runs.
+const COMPONENTS: [&str; 4] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+];
+
 /// The objects that `kubeadm init` leaves, but its node.
 pub(crate) fn new(seed: &str, token: Option<&(String, String)>, now: Timestamp) -> Store {
     let mut store = Store::new(Kinds::builtin(), seed);
@@ -84,6 +92,51 @@ pub(crate) fn register(
         "conditions": [ready("False", "KubeletNotReady", "container runtime network not ready", now)],
     });
     write_status(store, "nodes", "", &node.name, &status);
+    lease(store, "kube-node-lease", &node.name, &node.name, 40, now);
+    if control_plane {
+        for component in COMPONENTS {
+            mirror(store, component, node, now);
+        }
+        for component in ["kube-controller-manager", "kube-scheduler"] {
+            lease(store, "kube-system", component, &node.name, 15, now);
+        }
+    }
+}
+
+/// A pod that the kubelet runs from a file, as it tells the API server of it.
+fn mirror(store: &mut Store, component: &str, node: &NodeSpec, now: Timestamp) {
+    let name = format!("{component}-{}", node.name);
+    let pod = json!({
+        "metadata": {
+            "name": name, "labels": {"component": component, "tier": "control-plane"},
+            "annotations": {"kubernetes.io/config.mirror": ""},
+        },
+        "spec": {
+            "nodeName": node.name, "hostNetwork": true, "priorityClassName": "system-node-critical",
+            "containers": [{"name": component}],
+        },
+    });
+    put(store, "pods", "kube-system", pod, now);
+    let since = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let status = json!({
+        "phase": "Running", "hostIP": node.address, "podIP": node.address, "startTime": since,
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}],
+        "containerStatuses": [{"name": component, "ready": true, "started": true, "restartCount": 0}],
+    });
+    write_status(store, "pods", "kube-system", &name, &status);
+}
+
+/// A lease as its holder takes it.
+fn lease(store: &mut Store, namespace: &str, name: &str, holder: &str, seconds: u32, now: Timestamp) {
+    let at = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": seconds, "acquireTime": at, "renewTime": at});
+    put(
+        store,
+        "leases",
+        namespace,
+        json!({"metadata": {"name": name}, "spec": spec}),
+        now,
+    );
 }
 
 /// The kubelet says that its node is Ready, or nobody hears of it any more.

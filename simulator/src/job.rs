@@ -20,8 +20,6 @@ pub(crate) enum Kubeadm {
         token: Option<(String, String)>,
         /// The files that kubeadm finds beside its configuration: the cluster's authorities among them.
         files: Vec<GuestFile>,
-        /// Certificate of the CA that it is given, PEM.
-        ca: Vec<u8>,
     },
     /// Join one.
     Join {
@@ -54,12 +52,8 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             version: text(&cluster["kubernetesVersion"]).ok_or("kubernetesVersion is missing")?,
             address: address(&init["localAPIEndpoint"]["advertiseAddress"])?,
             token: text(&init["bootstrapTokens"][0]["token"]).and_then(|t| split(&t)),
-            files: job.files.clone(),
-            ca: job
-                .files
-                .iter()
-                .find(|file| file.path.ends_with("/ca.crt") && !file.path.contains("/etcd/"))
-                .map(|file| file.content.clone())
+            files: ca(&job.files)
+                .map(|_| job.files.clone())
                 .ok_or("it has no ca.crt")?,
         });
     }
@@ -86,6 +80,14 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
             .and_then(|data| STANDARD.decode(data).ok())
             .ok_or("the CA is missing")?,
     })
+}
+
+/// Certificate of the CA among the files that a control plane is given, PEM.
+pub(crate) fn ca(files: &[GuestFile]) -> Option<&[u8]> {
+    files
+        .iter()
+        .find(|file| file.path.ends_with("/ca.crt") && !file.path.contains("/etcd/"))
+        .map(|file| file.content.as_slice())
 }
 
 fn documents_of(content: &[u8]) -> Result<Vec<Value>, String> {

@@ -4,8 +4,8 @@
 //! address ([`Machines::api`]) for as long as the machine runs; a worker's job joins it, if its token is the right one.
 //!
 //! What takes time takes the time that [`Timing`] says, by timers of whoever drives the simulation ([`Timers`]). What is not
-//! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods, and so drains, `DaemonSets`
-//! and controllers of the child; the network between machines. Certificates and connections are those of whoever is told of the
+//! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods but those of the control plane,
+//! and so drains, `DaemonSets` and controllers of the child; that leases are renewed; etcd beyond its pod; the network between machines. Certificates and connections are those of whoever is told of the
 //! control planes ([`ControlPlanes`]); without one, the APIs are called in the process.
 
 mod cluster;

@@ -75,8 +75,6 @@ struct Cluster {
     answers: bool,
     /// Which process the server is, of all that there were.
     process: u64,
-    /// Certificate of its CA, PEM.
-    ca: Vec<u8>,
 }
 
 struct Power {
@@ -166,7 +164,8 @@ impl Machines {
 
     /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
     pub fn ca(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
-        self.lock().cluster_at(address).map(|cluster| cluster.ca.clone())
+        let state = self.lock();
+        job::ca(&state.cluster_at(address)?.files).map(<[u8]>::to_vec)
     }
 
     /// The next jobs that begin in that machine fail.
@@ -329,7 +328,6 @@ impl Machines {
                 version,
                 address,
                 token: join_token,
-                ca,
                 files,
             }) => {
                 // What an earlier attempt left is reset.
@@ -347,7 +345,6 @@ impl Machines {
                     address,
                     join_token,
                     files,
-                    ca,
                     fails: late,
                 };
                 self.after(self.timing().api_server, move |machines| machines.init(init));
@@ -409,7 +406,6 @@ impl Machines {
             address,
             join_token,
             files,
-            ca,
             fails,
         } = init;
         let now = self.0.timers.now();
@@ -431,7 +427,6 @@ impl Machines {
                 files,
                 answers: true,
                 process,
-                ca,
             };
             if let Err(why) = self.answers(&cluster) {
                 disk.os.log(&token, &format!("kube-apiserver: {why}\n"));
@@ -619,7 +614,6 @@ struct Init {
     address: Ipv4Addr,
     join_token: Option<(String, String)>,
     files: Vec<GuestFile>,
-    ca: Vec<u8>,
     fails: bool,
 }
 

@@ -15,6 +15,7 @@ use seedbed_crds::{
 use seedbed_hypervisor::{Fault, HostFacts, Hypervisor, Inventory, Owner, PowerState};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
 use seedbed_planner::host::Effect;
+use seedbed_planner::names;
 
 use super::world::World;
 use super::{owned, transitions};
@@ -24,8 +25,10 @@ use crate::errors::Error;
 use crate::metrics::HostFigures;
 use crate::status::describe;
 
-/// Kind of an orphan that is a virtual machine; the other kind is a network.
+/// Kinds of orphans.
 const DOMAIN: &str = "Domain";
+const NETWORK: &str = "Network";
+const VOLUME: &str = "Volume";
 /// How soon to look again: nothing tells of a pool that fills up or of things made by hand.
 const LATER: Duration = Duration::from_mins(1);
 /// How soon to look again at a host that does not answer.
@@ -87,6 +90,8 @@ async fn owners(inventory: &Inventory, world: &World) -> Result<BTreeSet<String>
     let all_known = domains
         .filter_map(|owner| owner.machine_uid.as_ref())
         .chain(networks.map(|owner| &owner.cluster_uid))
+        .map(String::as_str)
+        .chain(volumes_without_domain(inventory).map(|(_, uid)| uid))
         .all(|uid| known.contains(uid));
     if all_known {
         return Ok(known);
@@ -245,14 +250,27 @@ fn orphans(
     });
     let networks = inventory.networks.iter().filter_map(|n| {
         let uid = n.owner.as_ref()?.cluster_uid.as_str();
-        (!owners.contains(uid)).then(|| orphan("Network", &n.name, uid))
+        (!owners.contains(uid)).then(|| orphan(NETWORK, &n.name, uid))
     });
-    let mut all: Vec<HostOrphan> = machines.chain(networks).collect();
+    let volumes = volumes_without_domain(inventory)
+        .filter(|(_, uid)| !owners.contains(*uid))
+        .map(|(name, uid)| orphan(VOLUME, name, uid));
+    let mut all: Vec<HostOrphan> = machines.chain(networks).chain(volumes).collect();
     all.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
     all
 }
 
-/// Removes orphans whose grace period is over. Domains come before networks in the list, as they have to on the host.
+/// Volumes of machines whose domain is not there, with the machines' UIDs. A domain that was let go keeps its name and its volumes.
+fn volumes_without_domain(inventory: &Inventory) -> impl Iterator<Item = (&str, &str)> {
+    let domains: BTreeSet<&str> = inventory.domains.iter().map(|d| d.name.as_str()).collect();
+    inventory.volumes.iter().filter_map(move |volume| {
+        let (domain, uid) = names::machine_of_volume(&volume.name)?;
+        (!domains.contains(domain)).then_some((volume.name.as_str(), uid))
+    })
+}
+
+/// Removes orphans whose grace period is over. Domains come before networks in the list, as they have to on the host. Volumes stay: one
+/// that a renamed domain uses, which was let go, looks like one that nobody needs.
 async fn remove_orphans(
     host: &HypervisorHost,
     orphans: &[HostOrphan],
@@ -269,7 +287,7 @@ async fn remove_orphans(
             };
             let work = remove_domain(&domain.name, domain.power, owner, hypervisor);
             effect::carry_out(&orphan.name, Effect::RemoveOrphanedDomain, work).await?;
-        } else {
+        } else if orphan.kind == NETWORK {
             let network = inventory.networks.iter().find(|n| n.name == orphan.name);
             let Some(owner) = network.and_then(|n| n.owner.as_ref()) else {
                 continue;
@@ -287,7 +305,6 @@ async fn remove_domain(
     owner: &Owner,
     hypervisor: &dyn Hypervisor,
 ) -> Result<(), Error> {
-    use seedbed_planner::names;
     if power != PowerState::Off {
         hypervisor.destroy_domain(name, owner).await?;
     }

@@ -21,6 +21,8 @@ use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::{describe, write_status};
 
+/// How soon to look again at machines that go.
+const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where nothing is expected.
 const LATER: Duration = Duration::from_mins(5);
 
@@ -48,6 +50,9 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         return Ok(Action::requeue(Duration::ZERO));
     }
     let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
+    if remove_strays(&pool, cluster.as_ref(), &machines, world).await? {
+        return Ok(Action::requeue(SOON));
+    }
     let (plan, problem) = match decide(&pool, cluster.as_ref(), &machines, world) {
         Ok(plan) => (plan, None),
         Err(summary) => (PoolPlan::default(), Some(summary)),
@@ -86,6 +91,39 @@ async fn machines(pool: &NodePool, world: &World) -> Result<Vec<DevMachine>, Err
         .into_iter()
         .filter(|m| owned::owner_uid(m, "NodePool") == Some(&uid))
         .collect())
+}
+
+/// Deletes workers that were made for a cluster that is gone: the request that made them was carried out too late, or somebody took the
+/// cluster's finalizer off. Whether there were any.
+async fn remove_strays(
+    pool: &NodePool,
+    cluster: Option<&DevCluster>,
+    machines: &[DevMachine],
+    world: &World,
+) -> Result<bool, Error> {
+    let is_of = |machine: &DevMachine, uid: Option<&str>| {
+        uid.is_some() && owned::owner_uid(machine, "DevCluster") == uid
+    };
+    let known = cluster.and_then(|cluster| cluster.metadata.uid.as_deref());
+    let of_another = |m: &&DevMachine| m.metadata.deletion_timestamp.is_none() && !is_of(m, known);
+    if !machines.iter().any(|m| of_another(&m)) {
+        return Ok(false);
+    }
+    // A cache may lag: the API server's word counts.
+    let name = &pool.spec.cluster_ref.name;
+    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &owned::namespace(pool))
+        .get_metadata_opt(name)
+        .await
+        .map_err(|e| Error::api(format!("DevCluster {name}: get"), e))?;
+    let present = found.and_then(|found| found.metadata.uid);
+    let strays = machines.iter().filter(of_another);
+    let mut any = false;
+    for machine in strays.filter(|m| !is_of(m, present.as_deref())) {
+        let work = machine::delete(&world.context.client, machine);
+        effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
+        any = true;
+    }
+    Ok(any)
 }
 
 fn selector(pool: &NodePool) -> String {
@@ -172,6 +210,9 @@ async fn carry_out(
     world: &World,
 ) -> Result<(), Error> {
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
+    if !plan.create.is_empty() {
+        stays(cluster, world).await?;
+    }
     for index in &plan.create {
         let machine = worker(pool, cluster, *index);
         let name = machine.name_any();
@@ -187,6 +228,23 @@ async fn carry_out(
         effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
     }
     Ok(())
+}
+
+/// Whether the cluster stays, as the API server has it now: one that goes deletes its machines, and a cache that lags would have them made
+/// again and again.
+async fn stays(cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &owned::namespace(cluster))
+        .get_metadata_opt(&cluster.name_any())
+        .await
+        .map_err(|e| Error::api(describe(cluster), e))?;
+    let stays = found.is_some_and(|found| {
+        found.metadata.uid == cluster.uid() && found.metadata.deletion_timestamp.is_none()
+    });
+    if stays {
+        return Ok(());
+    }
+    let object = describe(cluster);
+    Err(Error::Conflict { object })
 }
 
 /// The object of a worker.

@@ -91,7 +91,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Defines the domain with its owner in the metadata. One of the same owner and `spec_hash` is left alone.
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), Fault>;
 
-    /// Starts the domain. Running already is no error.
+    /// Starts the domain. Running already is no error. One that crashed and that the host keeps as it was is switched off first: here
+    /// and not by its own call, which could meet a guest that somebody else has started again meanwhile.
     async fn start_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
 
     /// Asks the guest to power off (ACPI). Off already is no error.

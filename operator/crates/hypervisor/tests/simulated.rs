@@ -81,7 +81,7 @@ fn machine(name: &str) -> DomainSpec {
 #[tokio::test]
 async fn passes_the_whole_suite() {
     let host = host();
-    host.make_foreign_domain(machine("foreign"));
+    host.make_foreign_domain(machine("foreign"), false);
     host.make_foreign_network("foreign");
     let report = conformance::run(&host, &fixture()).await;
     println!("{report}");

@@ -39,6 +39,8 @@ fn ready() -> Seen {
         keys: true,
         joinable: Observed::Known(true),
         token_lost: Observed::Known(false),
+        left_behind: false,
+        was_node: false,
         node: Observed::Known(Some(Node {
             ready: true,
             message: String::new(),

@@ -31,7 +31,7 @@ pub struct Seen {
     pub host: Observed<()>,
     /// Whether a network range was written down.
     pub allocated: bool,
-    /// Whether all CA Secrets are there.
+    /// Whether all CA Secrets are there; only looked at once there is a machine for them.
     pub pki: bool,
     /// Whether the network is up; a network of that name that is not ours is told.
     pub network: Observed<NetworkState>,

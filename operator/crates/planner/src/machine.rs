@@ -130,6 +130,10 @@ pub struct Seen {
     pub joinable: Observed<bool>,
     /// Whether the control plane that it joins is not the one any more that its join token was made on.
     pub token_lost: Observed<bool>,
+    /// Whether it is a worker that has joined long ago, and the API server says that there is no node of it.
+    pub left_behind: bool,
+    /// Whether its node was there before.
+    pub was_node: bool,
     /// Its node.
     pub node: Observed<Option<Node>>,
 }
@@ -279,9 +283,7 @@ pub fn advance(seen: &Seen) -> Decision {
             ),
         ),
         Some(domain) => match domain.power {
-            Power::Off => Decision::Do(Effect::StartDomain),
-            // It can be started only once it is off.
-            Power::Crashed => Decision::Do(Effect::PowerOff),
+            Power::Off | Power::Crashed => Decision::Do(Effect::StartDomain),
             Power::Paused => wait(
                 Reason::NotRunning,
                 "the guest is suspended on the host; resume it with virsh resume",
@@ -404,6 +406,13 @@ fn begin(seen: &Seen, attempt: i32) -> Decision {
 /// From kubeadm's end to a Ready node.
 fn node(seen: &Seen) -> Decision {
     match known!(seen.node, Reason::ChildUnreachable) {
+        // A kubelet registers its node at its start only: somebody removed it, or the control plane was begun anew. It has to join again.
+        None if seen.left_behind => Decision::Do(Effect::RecordFailure),
+        None if seen.was_node => wait(
+            Reason::NodeNotRegistered,
+            "the node was removed from the cluster, and a kubelet registers it at its start only: restart the kubelet in the guest",
+            Urgency::Later,
+        ),
         None => wait(
             Reason::NodeNotRegistered,
             "the kubelet has not registered the node yet",
@@ -430,8 +439,8 @@ pub struct Leaving {
     pub retain: bool,
     /// Its node; absent where the control plane never came up.
     pub node: Observed<Option<Node>>,
-    /// Whether the cluster's control plane was ever initialised.
-    pub initialized: bool,
+    /// Whether it may be a node: its cluster's control plane was initialised, or it is a worker that began to join.
+    pub may_be_node: bool,
     /// Pods that are still to leave the node.
     pub drain: Observed<Drain>,
     /// Whether the time for the drain is over, counted from when it began.
@@ -461,7 +470,7 @@ pub fn leave(seen: &Leaving) -> Decision {
             _ => Decision::Do(Effect::RemoveFinalizer),
         };
     }
-    if seen.initialized
+    if seen.may_be_node
         && !seen.cluster_leaving
         && let Some(decision) = leave_cluster(seen)
     {

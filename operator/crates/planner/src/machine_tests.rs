@@ -19,6 +19,8 @@ fn fresh(role: MachineRole) -> Seen {
         keys: true,
         joinable: Observed::Known(false),
         token_lost: Observed::Known(false),
+        left_behind: false,
+        was_node: false,
         node: Observed::Known(None),
     }
 }
@@ -240,6 +242,42 @@ fn a_worker_whose_control_plane_began_anew_gets_its_token_again_and_goes_on() {
 }
 
 #[test]
+fn a_worker_whose_node_is_gone_joins_again() {
+    let mut seen = fresh(MachineRole::Worker);
+    seen.domain = Observed::Known(Some(Domain {
+        power: Power::Running,
+        foreign: None,
+    }));
+    seen.attempt = Some(Attempt {
+        phase: BootstrapPhase::Succeeded,
+        number: 1,
+    });
+    seen.was_node = true;
+    match advance(&seen) {
+        Decision::Wait(wait) => {
+            assert_eq!(wait.reason, Reason::NodeNotRegistered);
+            assert!(wait.message.contains("removed"), "{}", wait.message);
+        }
+        other => panic!("{other:?}"),
+    }
+    seen.left_behind = true;
+    assert_eq!(advance(&seen), Decision::Do(Effect::RecordFailure));
+    apply(Effect::RecordFailure, &mut seen);
+    seen.agent = Observed::Known(true);
+    seen.joinable = Observed::Known(true);
+    assert_eq!(advance(&seen), Decision::Do(Effect::BeginAttempt(2)));
+}
+
+#[test]
+fn a_guest_that_is_off_or_crashed_is_started() {
+    let mut seen = fresh(MachineRole::Worker);
+    for power in [Power::Off, Power::Crashed] {
+        seen.domain = Observed::Known(Some(Domain { power, foreign: None }));
+        assert_eq!(advance(&seen), Decision::Do(Effect::StartDomain));
+    }
+}
+
+#[test]
 fn kubeadm_is_tried_three_times_and_then_a_person_is_asked() {
     let mut seen = fresh(MachineRole::ControlPlane);
     let mut attempts = Vec::new();
@@ -267,7 +305,7 @@ fn gone() -> Leaving {
         cluster_leaving: false,
         retain: false,
         node: Observed::Known(None),
-        initialized: true,
+        may_be_node: true,
         drain: Observed::Known(Drain {
             remaining: 0,
             blocked: None,

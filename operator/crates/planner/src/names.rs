@@ -81,14 +81,29 @@ pub fn provider_id(host: &str, domain_uuid: &Uuid) -> String {
     format!("seedbed://{host}/{domain_uuid}")
 }
 
+/// How the name of a machine's root volume ends.
+const ROOT: &str = ".root.qcow2";
+/// How the name of the volume with what cloud-init reads ends.
+const CIDATA: &str = ".cidata.img";
+
 /// Name of a machine's root volume. It holds the machine's UID, so that a volume of that name is provably this machine's.
 pub fn root_volume(namespace: &str, machine: &str, machine_uid: &str) -> String {
-    format!("{namespace}.{machine}.{machine_uid}.root.qcow2")
+    format!("{namespace}.{machine}.{machine_uid}{ROOT}")
 }
 
 /// Name of the volume with what cloud-init reads.
 pub fn cidata_volume(namespace: &str, machine: &str, machine_uid: &str) -> String {
-    format!("{namespace}.{machine}.{machine_uid}.cidata.img")
+    format!("{namespace}.{machine}.{machine_uid}{CIDATA}")
+}
+
+/// The domain and the machine's UID that a machine's volume was made for; none of any other volume.
+pub fn machine_of_volume(volume: &str) -> Option<(&str, &str)> {
+    let machine = volume
+        .strip_suffix(ROOT)
+        .or_else(|| volume.strip_suffix(CIDATA))?;
+    let (domain, uid) = machine.rsplit_once('.')?;
+    Uuid::try_parse(uid).ok()?;
+    Some((domain, uid))
 }
 
 /// Name of a release's file on a host: by its digest, so that releases share what is the same.

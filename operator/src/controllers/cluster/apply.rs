@@ -27,9 +27,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     let context = &world.context;
     let cluster = &subject.cluster;
     match effect {
-        Effect::AddFinalizer => finalizer::add(&context.client, cluster)
-            .await
-            .map(|written| wrote(world, &written)),
+        Effect::AddFinalizer => add_finalizer(cluster, world).await,
         Effect::Allocate => allocate(subject, world).await,
         Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
@@ -66,6 +64,13 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
             finalizer::remove(&context.client, cluster).await
         }
     }
+}
+
+/// Keeps the object until its end.
+pub async fn add_finalizer(cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let written = finalizer::add(&world.context.client, cluster).await?;
+    wrote(world, &written);
+    Ok(())
 }
 
 async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {

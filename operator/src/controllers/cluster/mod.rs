@@ -14,7 +14,7 @@ use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
 use seedbed_planner::effect::Effect as _;
 
-use super::current::{current, wrote};
+use super::current::current;
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, transitions};
@@ -52,9 +52,8 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     if !going && !finalizer::is_set(&cluster) {
-        let work = finalizer::add(&context.client, &cluster);
-        let written = effect::carry_out(describe(&cluster), cluster::Effect::AddFinalizer, work).await?;
-        wrote(world, &written);
+        let work = apply::add_finalizer(&cluster, world);
+        effect::carry_out(describe(&cluster), cluster::Effect::AddFinalizer, work).await?;
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;

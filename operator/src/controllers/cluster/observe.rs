@@ -74,7 +74,11 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
     let plan = host
         .as_ref()
         .and_then(|(host, _)| ClusterPlan::new(&cluster, profile::of(&cluster, host)).ok());
-    let machines = world.machines_of_cluster(&cluster);
+    let mut machines = world.machines_of_cluster(&cluster);
+    if machines.is_empty() && cluster.metadata.deletion_timestamp.is_some() {
+        // What follows once there is none cannot be undone, and a cache that lags may not know one that was made just now.
+        machines = listed_machines(&cluster, world).await?;
+    }
     let (view, child_looked) = match access::child(world, &cluster, stored.as_ref()).await {
         Ok(Some(child)) => (child.view(), child.has_looked()),
         Ok(None) => (
@@ -94,13 +98,27 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
     })
 }
 
+/// All machines of the cluster, as the API server has them now.
+async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevMachine>, Error> {
+    let selector = format!("{}={}", names::CLUSTER_LABEL, owned::name(cluster));
+    let params = kube::api::ListParams::default().labels(&selector);
+    let list = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(cluster))
+        .list(&params)
+        .await
+        .map_err(|e| Error::api(format!("{}: list machines", describe(cluster)), e))?;
+    let is_its =
+        |machine: &DevMachine| owned::owner_uid(machine, "DevCluster") == cluster.metadata.uid.as_deref();
+    Ok(list.items.into_iter().filter(is_its).collect())
+}
+
 /// Looks at a cluster that should exist.
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     let name = owned::name(&subject.cluster);
     let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
     let api_server = access::api_server(&name, subject.stored.as_ref());
     let hash = template::control_plane_hash(&subject.cluster.spec);
-    let pki = world.keys(&subject.cluster).await?.is_some();
+    // They are made once there is a machine for them.
+    let pki = subject.control_plane().is_some() && world.keys(&subject.cluster).await?.is_some();
     let begun = !pki && begun(subject, world).await?;
     Ok(Seen {
         paused: subject.cluster.spec.paused,

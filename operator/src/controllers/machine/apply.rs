@@ -18,6 +18,7 @@ use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, owned, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan};
+use crate::status::describe;
 
 /// How long the transfer of a machine's own small volume may take.
 const CIDATA_LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
@@ -72,6 +73,7 @@ pub async fn apply(
                 phase: BootstrapPhase::Started,
                 attempt,
                 token: subject.token(attempt),
+                control_plane_token: join::control_plane(subject, world).map(|b| b.token),
                 started_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.context.clock.now()),
                 finished_at: None,
                 message: None,
@@ -95,6 +97,13 @@ pub async fn apply(
             );
         }
         Effect::RecordFailure => {
+            // Where its API does not answer the token ends by itself; the next attempt makes it again.
+            if subject.machine.spec.role == MachineRole::Worker
+                && let (Some(child), Ok(token)) = (&subject.child, join::token(subject, world).await)
+                && let Err(error) = child.delete_token(token.id()).await
+            {
+                tracing::debug!("{}: {error}", describe(&subject.machine));
+            }
             outcome.bootstrap = finished(
                 subject.machine.status.as_ref(),
                 BootstrapPhase::Failed,

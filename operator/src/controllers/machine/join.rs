@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-use seedbed_crds::{DevMachine, MachineRole};
+use jiff::{SignedDuration, Timestamp};
+use seedbed_crds::{BootstrapStatus, DevMachine, MachineRole};
 use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
@@ -14,6 +14,9 @@ use crate::controllers::owned;
 use crate::controllers::world::World;
 use crate::errors::Error;
 use crate::render::TOKEN_TTL_SECONDS;
+
+/// How long a kubelet may take to register its node once kubeadm is through.
+const REGISTERS_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// The machine's join token.
 pub async fn token(subject: &Subject, world: &World) -> Result<BootstrapToken, Error> {
@@ -57,7 +60,7 @@ pub async fn token_lost(subject: &Subject, world: &World) -> Observed<bool> {
     let Some(child) = &subject.child else {
         return Observed::Known(false);
     };
-    if subject.machine.spec.role != MachineRole::Worker || !begun_anew(subject, world) {
+    if begun_anew(subject, world).is_none() {
         return Observed::Known(false);
     }
     let token = match token(subject, world).await {
@@ -67,17 +70,36 @@ pub async fn token_lost(subject: &Subject, world: &World) -> Observed<bool> {
     Observed::from(child.has_token(token.id()).await).map(|found| !found)
 }
 
-fn begun_anew(subject: &Subject, world: &World) -> bool {
-    let begun = |machine: &DevMachine| Some(machine.status.as_ref()?.bootstrap.as_ref()?.started_at.0);
-    let Some(joins_since) = begun(&subject.machine) else {
-        return false;
-    };
+/// Whether a worker's node should be there by now if it ever will.
+pub fn is_overdue(subject: &Subject, now: Timestamp) -> bool {
+    subject.machine.spec.role == MachineRole::Worker
+        && bootstrap(&subject.machine)
+            .and_then(|bootstrap| bootstrap.finished_at.as_ref())
+            .is_some_and(|at| now.duration_since(at.0) >= REGISTERS_WITHIN)
+}
+
+/// The bootstrap of the control plane, where that was begun anew since the machine's own attempt began. Times say nothing about it: clocks
+/// are set.
+fn begun_anew(subject: &Subject, world: &World) -> Option<BootstrapStatus> {
+    let joined = bootstrap(&subject.machine)?.control_plane_token.as_ref()?;
+    control_plane(subject, world).filter(|found| found.token != *joined)
+}
+
+/// The bootstrap of the control plane that a worker joins, as far as it was begun.
+pub fn control_plane(subject: &Subject, world: &World) -> Option<BootstrapStatus> {
+    if subject.machine.spec.role != MachineRole::Worker {
+        return None;
+    }
     world
         .machines_of_cluster(&subject.cluster)
         .iter()
         .filter(|m| m.spec.role == MachineRole::ControlPlane)
-        .filter_map(begun)
-        .any(|at| at > joins_since)
+        .find_map(bootstrap)
+        .cloned()
+}
+
+fn bootstrap(machine: &DevMachine) -> Option<&BootstrapStatus> {
+    machine.status.as_ref()?.bootstrap.as_ref()
 }
 
 /// A machine cannot join before its cluster has an address.

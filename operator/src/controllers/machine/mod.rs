@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
-use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{DevCluster, DevMachine};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::Owner;
 use seedbed_planner::effect::Effect as _;
@@ -52,6 +52,13 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         return Ok(Action::await_change());
     }
     let now = context.clock.now();
+    if leaving && cluster_is_gone(&machine, world).await? {
+        // What is left of it on its host, if anything, has lost its owner, as the host's status tells.
+        let work = finalizer::remove(&context.client, &machine);
+        effect::carry_out(describe(&machine), machine::Effect::RemoveFinalizer, work).await?;
+        context.metrics.machine_gone(&namespace, &cached.name_any());
+        return Ok(Action::await_change());
+    }
     let Some(subject) = subject(machine, world).await? else {
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
@@ -82,6 +89,22 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     }
     let next = next(&decision, context);
     Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+}
+
+/// Whether the machine's cluster, which goes only after its machines, is gone all the same: somebody took its finalizer off, or the request
+/// that made the machine was carried out too late.
+async fn cluster_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Error> {
+    let (namespace, name) = (owned::namespace(machine), &machine.spec.cluster_ref.name);
+    let owner = owned::owner_uid(machine, "DevCluster");
+    if owner.is_some() && world.cluster_uid(&namespace, name).as_deref() == owner {
+        return Ok(false);
+    }
+    // A cache may lag: the API server's word counts.
+    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &namespace)
+        .get_metadata_opt(name)
+        .await
+        .map_err(|e| Error::api(format!("DevCluster {namespace}/{name}: get"), e))?;
+    Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != owner))
 }
 
 /// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would

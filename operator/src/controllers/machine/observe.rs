@@ -29,6 +29,9 @@ const RETRY_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// How much of a failed job's log is read: what fits into a condition and an event.
 pub const LOG_BYTES: usize = 900;
 
+/// What is said of a machine that has to join again.
+const LEFT_BEHIND: &str = "the machine had joined, and its node is not in the cluster (any more): somebody removed it, or the control plane was begun anew";
+
 /// A machine with all that it refers to.
 pub struct Subject {
     /// The machine itself, as the API server has it.
@@ -64,7 +67,7 @@ pub struct Facts {
     pub host_answered: bool,
     /// The node.
     pub node: Option<Node>,
-    /// Why the job failed: the last lines of its log.
+    /// Why the attempt failed: the last lines of the job's log, or what became of the cluster that it joined.
     pub job_log: Option<String>,
     /// What holds up a drain.
     pub drain: Option<Drain>,
@@ -251,6 +254,8 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         keys: subject.child.is_some(),
         joinable: Observed::Unknown(not_looked()),
         token_lost: Observed::Unknown(not_looked()),
+        left_behind: false,
+        was_node: status.node.is_some(),
         node: Observed::Unknown(not_looked()),
     };
     match &seen.domain {
@@ -259,7 +264,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
             power: Power::Running,
             foreign: None,
         })) => {
-            running(subject, world, &mut seen, &mut facts).await;
+            running(subject, world, now, &mut seen, &mut facts).await;
         }
         _ => {}
     }
@@ -297,12 +302,19 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     };
 }
 
-async fn running(subject: &Subject, world: &World, seen: &mut Seen, facts: &mut Facts) {
+async fn running(subject: &Subject, world: &World, now: Timestamp, seen: &mut Seen, facts: &mut Facts) {
     match &seen.attempt {
         Some(Attempt {
             phase: BootstrapPhase::Succeeded,
             ..
-        }) => seen.node = subject.node(facts),
+        }) => {
+            seen.node = subject.node(facts);
+            if seen.node == Observed::Known(None) && join::is_overdue(subject, now) {
+                seen.node = subject.node_now(facts).await;
+                seen.left_behind = seen.node == Observed::Known(None);
+                facts.job_log = seen.left_behind.then(|| LEFT_BEHIND.to_owned());
+            }
+        }
         Some(Attempt {
             phase: BootstrapPhase::Started,
             number,
@@ -427,6 +439,13 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
     let retain =
         cluster_leaving && subject.cluster.spec.deletion_policy == seedbed_crds::DeletionPolicy::Retain;
     let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
+    // A worker may have become a node before the cluster's status says that there is a cluster.
+    let began = subject
+        .machine
+        .status
+        .as_ref()
+        .is_some_and(|s| s.bootstrap.is_some());
+    let may_be_node = initialized || subject.machine.spec.role == MachineRole::Worker && began;
     let domain = subject.domain(&mut facts).await;
     let mut volumes = Observed::Known(0);
     for name in subject.volumes() {
@@ -436,7 +455,7 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
             (unknown, _) => unknown,
         };
     }
-    let (node, drain) = if cluster_leaving || !initialized {
+    let (node, drain) = if cluster_leaving || !may_be_node {
         (
             Observed::Known(None),
             Observed::Known(Drain {
@@ -475,7 +494,7 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
         cluster_leaving,
         retain,
         node,
-        initialized,
+        may_be_node,
         drain,
         drain_overdue: began.is_some_and(|at| now.duration_since(at.0) >= SignedDuration::from_secs(limit)),
         domain,

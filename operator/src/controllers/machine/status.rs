@@ -27,6 +27,9 @@ pub fn build(
 ) -> DevMachineStatus {
     let old = subject.machine.status.clone().unwrap_or_default();
     let bootstrap = outcome.bootstrap.or_else(|| old.bootstrap.clone());
+    let joins_again = bootstrap
+        .as_ref()
+        .is_some_and(|b| b.phase == BootstrapPhase::Started);
     let leaving = subject.machine.metadata.deletion_timestamp.is_some();
     let summary = summary(decision, bootstrap.as_ref(), leaving, outcome.blocked.as_deref());
     let mut findings = summary.findings();
@@ -50,7 +53,11 @@ pub fn build(
             .allocation()
             .map(|a| names::provider_id(&subject.machine.spec.host_ref.name, &a.domain_uuid)),
         bootstrap,
-        node: facts.node.as_ref().map(node_facts).or(old.node),
+        node: facts
+            .node
+            .as_ref()
+            .map(node_facts)
+            .or(old.node.filter(|_| !joins_again)),
         drain_started_at,
     }
 }

@@ -196,16 +196,18 @@ impl Sim {
 
     fn make_foreign(&self, which: u64, cluster: &str) {
         let host = self.nth_host(which).1;
-        match which % 3 {
+        match which % 4 {
             0 => host
                 .simulated
                 .make_foreign_network(&format!("{NAMESPACE}.{cluster}")),
             1 => host
                 .simulated
                 .make_foreign_volume(&format!("{NAMESPACE}.{cluster}-w-0.root.qcow2")),
-            _ => host
-                .simulated
-                .make_foreign_domain(foreign_domain(&format!("{NAMESPACE}.{cluster}-w-{}", which % 2))),
+            kind => {
+                let name = format!("{NAMESPACE}.{cluster}-w-{}", which / 4 % 2);
+                host.simulated
+                    .make_foreign_domain(foreign_domain(&name), kind == 2);
+            }
         }
     }
 
@@ -351,8 +353,8 @@ fn foreign_domain(name: &str) -> DomainSpec {
             namespace: text("somebody"),
             cluster: text("else"),
             cluster_uid: text("0"),
-            machine: None,
-            machine_uid: None,
+            machine: Some(text("else-w-0")),
+            machine_uid: Some(name.to_owned()),
         },
         spec_hash: text("0"),
         cpus: 1,

@@ -161,15 +161,16 @@ fn end(class: &Class, chance: &mut Chance) -> End {
     let refusal = match class.place() {
         Where::Host if chance.happens(400_000) => Refusal::Answered(0),
         Where::Host => Refusal::Unreachable,
-        Where::Seed | Where::Child => match chance.below(4) {
+        Where::Seed | Where::Child => match chance.below(5) {
             0 => Refusal::Unreachable,
             1 => Refusal::Answered(500),
             2 => Refusal::Answered(503),
+            3 if class.changes() => Refusal::Answered(409),
             _ => Refusal::Answered(429),
         },
     };
     let done = match refusal {
-        Refusal::Answered(0 | 429) => Refusal::Unreachable,
+        Refusal::Answered(0 | 409 | 429) => Refusal::Unreachable,
         ref other => other.clone(),
     };
     match chance.below(9) {

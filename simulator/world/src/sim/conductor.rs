@@ -144,11 +144,13 @@ impl Director for Conductor {
         }
         let State { weather, chance, .. } = &mut *state;
         let (before, after) = (weather.way(step, chance), weather.way(step, chance));
-        Fate {
-            before,
-            end: state.ending(step),
-            after,
+        let end = state.ending(step);
+        if matches!(end, End::Late(_))
+            && let Some(oracle) = self.oracle.get()
+        {
+            oracle.comes_late(step);
         }
+        Fate { before, end, after }
     }
 
     fn delivery(&self, step: &Step) -> Delivery {

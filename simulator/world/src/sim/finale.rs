@@ -3,26 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seedbed_hypervisor::Owner;
 use serde_json::{Value, json};
 
 use super::script::CLUSTERS;
 use super::truth::{path, uid};
 use super::{Sim, picture};
-use crate::{Undisturbed, World};
+use crate::{NAMESPACE, Undisturbed, World};
 
-/// How long it may take until all is well.
-const WELL: Duration = Duration::from_mins(150);
+/// How long it may take until all is well, and steady.
+const WELL: Duration = Duration::from_mins(200);
 /// Between two looks of the user who does what the messages say.
 const LOOK: Duration = Duration::from_mins(1);
 /// How long a problem has to last before the user does something about it.
 const PATIENCE: u64 = 4;
+/// For how many looks all has to be well: a Secret that somebody deleted may be noticed only when it is read again, which is after ten
+/// minutes, and at the next look at its cluster, five minutes later. With the hour after that, a join token that was made while the clock
+/// was an hour ahead is over too.
+const STEADY: u64 = 35;
 
 impl Sim {
     /// Mends everything, and tells what is not then as it should be.
     pub(crate) async fn finish(&mut self) -> Result<(), String> {
         self.mend();
         self.until_well().await?;
-        self.let_go_by(Duration::from_mins(12)).await;
+        // The hosts' statuses tell of what was removed by hand.
+        self.let_go_by(LOOK * 4).await;
         let changes = self.conductor.changes();
         self.let_go_by(Duration::from_hours(1)).await;
         self.still()?;
@@ -66,26 +72,37 @@ impl Sim {
         self.remove_foreign();
     }
 
-    /// Somebody removes what is not ours and in our way.
+    /// Somebody removes what is not ours and in our way, and what a call made when its object was gone: the host's status lists it.
     fn remove_foreign(&self) {
         for host in self.world.hosts().values() {
             let contents = host.simulated.contents();
-            let domains = contents
-                .domains
-                .iter()
-                .filter(|d| d.owner.is_none())
-                .map(|d| &d.name);
-            let networks = contents
-                .networks
-                .iter()
-                .filter(|n| n.owner.is_none())
-                .map(|n| &n.name);
-            for name in domains.chain(networks) {
-                host.simulated.remove_foreign(name);
+            let is_there = |kind: &str, uid: &str| {
+                self.world
+                    .all(kind)
+                    .iter()
+                    .any(|object| super::truth::uid(object) == uid)
+            };
+            let foreign = |name: &str, owner: &Option<Owner>| {
+                owner.as_ref().is_none_or(|o| {
+                    let stays = match &o.machine_uid {
+                        Some(machine) => is_there("DevMachine", machine),
+                        None => is_there("DevCluster", &o.cluster_uid),
+                    };
+                    o.namespace != NAMESPACE || self.oracle.is_late(name) && !stays
+                })
+            };
+            for domain in contents.domains.iter().filter(|d| foreign(&d.name, &d.owner)) {
+                host.simulated.remove_domain(&domain.name);
+            }
+            for network in contents.networks.iter().filter(|n| foreign(&n.name, &n.owner)) {
+                host.simulated.remove_network(&network.name);
             }
             for volume in &contents.volumes {
                 let ours = volume.name.starts_with("seedbed-base-") || Self::is_of_a_machine(&volume.name);
-                if !ours || self.oracle.is_retained(&volume.name) {
+                let came_late = Self::is_of_a_machine(&volume.name)
+                    && self.oracle.is_late(&volume.name)
+                    && !self.is_of_a_present_machine(&volume.name);
+                if !ours || came_late || self.oracle.is_retained(&volume.name) {
                     host.simulated.remove_volume(&volume.name);
                 }
             }
@@ -102,6 +119,14 @@ impl Sim {
         }
     }
 
+    /// Whether a machine that is there has its UID in that name.
+    fn is_of_a_present_machine(&self, name: &str) -> bool {
+        self.world
+            .all("DevMachine")
+            .iter()
+            .any(|machine| name.contains(uid(machine)))
+    }
+
     /// Whether a machine that there ever was has its UID in that name.
     fn is_of_a_machine(name: &str) -> bool {
         name.split('.').nth(2).is_some_and(|word| word.len() == 36)
@@ -109,13 +134,19 @@ impl Sim {
 
     async fn until_well(&mut self) -> Result<(), String> {
         let looks = WELL.as_secs() / LOOK.as_secs();
-        let mut bad = 0;
+        let (mut good, mut bad) = (0, 0);
         for _ in 0..looks {
             self.let_go_by(LOOK).await;
             self.still()?;
             if self.is_well() {
-                return Ok(());
+                good += 1;
+                if good == STEADY {
+                    self.remove_foreign();
+                    return Ok(());
+                }
+                continue;
             }
+            good = 0;
             bad += 1;
             if bad % PATIENCE == 0 {
                 self.do_as_told();
@@ -144,9 +175,11 @@ impl Sim {
         ]
         .into_iter()
         .all(|kind| {
-            self.world.all(kind).iter().all(|object| {
-                !going(object) && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
-            })
+            self.again.is_empty()
+                && self.world.all(kind).iter().all(|object| {
+                    !going(object)
+                        && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
+                })
         })
     }
 

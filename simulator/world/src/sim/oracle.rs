@@ -36,10 +36,14 @@ struct State {
     changed: BTreeMap<String, Duration>,
     /// All machines that there ever were: their cluster's UID, by their own.
     machines: BTreeMap<String, String>,
-    /// Clusters that were let go with what they had.
+    /// When a cluster's machines were last to be let go as they are.
+    retaining: BTreeMap<String, Duration>,
+    /// Clusters and machines that were let go with what they had.
     retained: BTreeSet<String>,
     /// The domain's UUID of each machine.
     uuids: BTreeMap<String, String>,
+    /// Names of what calls were about that are done when nobody waits for them any more: they may make what nobody wants by then.
+    late: BTreeSet<String>,
     secrets: Secrets,
     /// Tokens of the jobs that were begun.
     jobs: BTreeSet<String>,
@@ -74,13 +78,27 @@ impl Oracle {
         }
     }
 
+    /// Notes that the call will be done when its caller has given up.
+    pub(crate) fn comes_late(&self, step: &Step) {
+        self.lock().late.insert(step.object.clone());
+    }
+
+    /// Whether a call about what has that name was done late.
+    pub(crate) fn is_late(&self, name: &str) -> bool {
+        self.lock().late.contains(name)
+    }
+
     /// Whether what has that UID in its name or metadata was let go with its cluster.
     pub(crate) fn is_retained(&self, name_or_uid: &str) -> bool {
         let state = self.lock();
         let of_machine = state.machines.iter().any(|(machine, cluster)| {
             name_or_uid.contains(machine.as_str()) && state.retained.contains(cluster)
         });
-        of_machine || state.retained.contains(name_or_uid)
+        of_machine
+            || state
+                .retained
+                .iter()
+                .any(|uid| name_or_uid.contains(uid.as_str()))
     }
 
     /// A secret that stands in the text, if one does.
@@ -213,8 +231,24 @@ impl Oracle {
                     }
                 }
             }
+            Boundary::Child(address) if step.object.contains("/secrets") => self.learn_tokens(address),
             Boundary::Host(_) | Boundary::Child(_) => {}
         }
+    }
+
+    fn learn_tokens(&self, address: &str) {
+        let Some(api) = address.parse().ok().and_then(|address| {
+            let mut hosts = self.world.hosts().values();
+            hosts.find_map(|host| host.machines.api(address))
+        }) else {
+            return;
+        };
+        api.with(|store| {
+            let mut state = self.lock();
+            for secret in Objects(store).of_plural("secrets") {
+                state.secrets.learn_token(secret);
+            }
+        });
     }
 
     /// Looks at all changes in the seed since the last look, which that step made, or a user.
@@ -270,15 +304,6 @@ impl Oracle {
             .unwrap_or_default();
         let stays = |kind: &str, uid: &str| objects.by_uid(kind, uid).is_some_and(|found| !is_going(found));
         match step.verb.as_str() {
-            // One that crashed has to be cut off before it can be started again.
-            "destroy_domain"
-                if contents
-                    .domains
-                    .iter()
-                    .any(|d| d.name == step.object && d.power == PowerState::Crashed) =>
-            {
-                None
-            }
             "destroy_domain" | "undefine_domain" => {
                 if stays("DevMachine", machine) {
                     return Some("a machine that nobody deletes is removed".to_owned());
@@ -373,6 +398,11 @@ fn examine(
     if author.is_none() && spec_changed || deleted || before.is_none() {
         state.changed.insert(id.to_owned(), now);
     }
+    if kind == "DevCluster"
+        && before.is_some_and(|before| path(before, &["spec", "deletionPolicy"]) == Some("Retain"))
+    {
+        state.retaining.insert(id.to_owned(), now);
+    }
     if kind == "DevMachine" {
         let cluster = owner(object, "DevCluster").unwrap_or_default();
         state.machines.insert(id.to_owned(), cluster);
@@ -417,10 +447,15 @@ fn examine(
                 .retained
                 .contains(state.machines.get(id).map(String::as_str).unwrap_or_default())
                 || Objects(store).retains(object)
+                || owner(object, "DevCluster")
+                    .and_then(|cluster| state.retaining.get(&cluster).copied())
+                    .is_some_and(|at| now.saturating_sub(at) < GRACE)
             {
+                // Its cluster may want something else by the time that it goes itself.
+                state.retained.insert(id.to_owned());
                 return None;
             }
-            left_of_machine(id, hosts)
+            left_of_machine(id, hosts, &state.late)
                 .map(|left| format!("DevMachine {name} is let go and {left} is still there"))
         }
         ("DevCluster", Change::Deleted) => {
@@ -428,10 +463,9 @@ fn examine(
                 state.retained.insert(id.to_owned());
                 return None;
             }
-            let network = hosts
-                .iter()
-                .flat_map(|host| &host.networks)
-                .find(|n| n.owner.as_ref().is_some_and(|o| o.cluster_uid == id));
+            let network = hosts.iter().flat_map(|host| &host.networks).find(|n| {
+                n.owner.as_ref().is_some_and(|o| o.cluster_uid == id) && !state.late.contains(&n.name)
+            });
             network.map(|n| {
                 format!(
                     "DevCluster {name} is let go and network {} is still there",
@@ -486,17 +520,19 @@ fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state:
         .then(|| format!("worker {name} is deleted, and of {wanted} that are wanted {left} are left"))
 }
 
-fn left_of_machine(uid: &str, hosts: &[Inventory]) -> Option<String> {
+fn left_of_machine(uid: &str, hosts: &[Inventory], late: &BTreeSet<String>) -> Option<String> {
     hosts.iter().find_map(|host| {
         let domain = host.domains.iter().find(|d| {
             d.owner
                 .as_ref()
                 .is_some_and(|o| o.machine_uid.as_deref() == Some(uid))
+                && !late.contains(&d.name)
         });
         if let Some(domain) = domain {
             return Some(format!("domain {}", domain.name));
         }
-        let volume = host.volumes.iter().find(|v| v.name.contains(uid))?;
+        let is_left = |name: &String| name.contains(uid) && !late.contains(name);
+        let volume = host.volumes.iter().find(|v| is_left(&v.name))?;
         Some(format!("volume {}", volume.name))
     })
 }

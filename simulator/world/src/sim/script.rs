@@ -191,7 +191,7 @@ fn user(chance: &mut Chance, clusters: usize) -> What {
         .filter(|index| CLUSTERS[..clusters].contains(&POOLS[*index].1))
         .collect();
     let pool = chance.pick(&pools).copied().unwrap_or_default();
-    match chance.below(22) {
+    match chance.below(24) {
         0 | 1 => What::DeleteCluster(cluster),
         2..=4 => What::MakeCluster(cluster, chance.number()),
         5 | 6 => What::MakePool(pool, chance.below(4)),

@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Shortest piece that is looked for: longer than anything that two texts share by chance.
 const PIECE: usize = 40;
 
+/// Length of a join token's secret half, which no two share by chance.
+const TOKEN: usize = 16;
+
 /// Pieces of everything that is secret.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(BTreeSet<String>);
@@ -31,6 +34,13 @@ impl Secrets {
             };
             self.learn_text(&plain);
         }
+    }
+
+    /// Takes note of the secret half of a join token.
+    pub(crate) fn learn_token(&mut self, secret: &Value) {
+        let half = secret["data"]["token-secret"].as_str();
+        let plain = half.and_then(|data| String::from_utf8(STANDARD.decode(data).ok()?).ok());
+        self.0.extend(plain.filter(|half| half.len() >= TOKEN));
     }
 
     fn learn_text(&mut self, text: &str) {

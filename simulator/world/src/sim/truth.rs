@@ -14,8 +14,12 @@ pub(crate) struct Objects<'a>(pub(crate) &'a Store);
 impl<'a> Objects<'a> {
     /// All objects of that kind of ours.
     pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-        let plural = format!("{}s", kind.to_lowercase());
-        let kind = self.0.kinds().of_plural(&plural);
+        self.of_plural(&format!("{}s", kind.to_lowercase()))
+    }
+
+    /// All objects of the kind with that name in paths.
+    pub(crate) fn of_plural(&self, plural: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let kind = self.0.kinds().of_plural(plural);
         kind.into_iter()
             .flat_map(|kind| self.0.list(kind, "", &EVERYTHING))
     }

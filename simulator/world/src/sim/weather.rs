@@ -74,15 +74,16 @@ impl Weather {
         if !chance.happens(often) {
             return None;
         }
-        let refusal = match (&step.boundary, chance.below(4)) {
+        let refusal = match (&step.boundary, chance.below(5)) {
             (Boundary::Host(_), 0) if step.verb != "agent" => Refusal::Answered(0),
             (Boundary::Host(_), _) | (_, 0) => Refusal::Unreachable,
             (_, 1) => Refusal::Answered(500),
             (_, 2) => Refusal::Answered(429),
+            (_, 3) if step.changes => Refusal::Answered(409),
             _ => Refusal::Answered(503),
         };
-        // Who answers that it is too busy, or will not, has not done it.
-        let may_be_done = !matches!(refusal, Refusal::Answered(0 | 429));
+        // Who answers that it is too busy, or will not, or has another version, has not done it.
+        let may_be_done = !matches!(refusal, Refusal::Answered(0 | 409 | 429));
         Some(if may_be_done && chance.happens(400_000) {
             End::Lost(refusal)
         } else {

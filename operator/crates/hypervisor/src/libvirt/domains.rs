@@ -75,7 +75,8 @@ impl Session {
         let started = match self.power(&domain)? {
             PowerState::Running => return Ok(()),
             PowerState::Paused => domain.resume().map(drop),
-            PowerState::Off | PowerState::Crashed => domain.create(),
+            PowerState::Off => domain.create(),
+            PowerState::Crashed => domain.destroy().and_then(|()| domain.create()),
         };
         self.unless(started, || Ok(self.power(&domain)? == PowerState::Running))
     }

@@ -49,10 +49,10 @@ impl Domain {
 }
 
 impl State {
-    pub(super) fn add_foreign_domain(&mut self, spec: DomainSpec) {
+    pub(super) fn add_foreign_domain(&mut self, spec: DomainSpec, with_metadata: bool) {
         self.domains.entry(spec.name.clone()).or_insert(Domain {
             spec,
-            ours: false,
+            ours: with_metadata,
             power: PowerState::Off,
         });
     }
@@ -101,13 +101,9 @@ impl State {
                 self.resume(name);
                 return Ok(());
             }
-            PowerState::Crashed => {
-                return Err(Refusal::Refused(
-                    "Requested operation is not valid: domain is already running".to_owned(),
-                ));
-            }
-            PowerState::Off => domain.spec.clone(),
+            PowerState::Off | PowerState::Crashed => domain.spec.clone(),
         };
+        self.cut(name);
         for disk in &spec.disks {
             if !self.volumes.contains_key(&disk.volume) {
                 return Err(Refusal::Refused(format!("no storage vol {}", disk.volume)));
@@ -223,10 +219,9 @@ impl State {
         }
     }
 
-    pub(super) fn remove_foreign_domain(&mut self, name: &str) {
-        if self.domains.get(name).is_some_and(|d| !d.ours) {
-            self.cut(name);
-            self.domains.remove(name);
+    pub(super) fn remove_domain(&mut self, name: &str) {
+        self.cut(name);
+        if self.domains.remove(name).is_some() {
             self.changes.push(Change::Definition(name.to_owned()));
         }
     }

@@ -85,9 +85,10 @@ impl Simulated {
         }
     }
 
-    /// Somebody else makes a domain on the host. One of that name that is there already is left alone.
-    pub fn make_foreign_domain(&self, spec: DomainSpec) {
-        self.change(|state| state.add_foreign_domain(spec));
+    /// Somebody else makes a domain on the host, with metadata of ours where another seed does. One of that name that is there already
+    /// is left alone.
+    pub fn make_foreign_domain(&self, spec: DomainSpec, with_metadata: bool) {
+        self.change(|state| state.add_foreign_domain(spec, with_metadata));
     }
 
     /// Somebody else makes a network on the host. One of that name that is there already is left alone.
@@ -167,12 +168,14 @@ impl Simulated {
         self.change(|state| state.add_foreign_volume(name));
     }
 
-    /// Somebody removes what has none of our metadata: the domain and the network of that name.
-    pub fn remove_foreign(&self, name: &str) {
-        self.change(|state| {
-            state.remove_foreign_domain(name);
-            state.remove_foreign_network(name);
-        });
+    /// Somebody removes a domain.
+    pub fn remove_domain(&self, name: &str) {
+        self.change(|state| state.remove_domain(name));
+    }
+
+    /// Somebody removes a network.
+    pub fn remove_network(&self, name: &str) {
+        self.change(|state| state.networks.remove(name));
     }
 
     /// Somebody removes a volume.

@@ -16,12 +16,6 @@ impl State {
         });
     }
 
-    pub(super) fn remove_foreign_network(&mut self, name: &str) {
-        if self.networks.get(name).is_some_and(|n| n.owner.is_none()) {
-            self.networks.remove(name);
-        }
-    }
-
     /// Takes the network down, or brings it up.
     pub(super) fn set_active(&mut self, name: &str, active: bool) {
         if let Some(network) = self.networks.get_mut(name) {
