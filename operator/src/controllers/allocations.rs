@@ -12,6 +12,7 @@ use seedbed_planner::allocation::{self, Allocations, MachineAllocation};
 use seedbed_planner::names::HOST_LABEL;
 use seedbed_planted::planted;
 
+use super::current::version;
 use super::owned;
 
 /// Why allocations could not be read or written.
@@ -62,6 +63,11 @@ impl Stored {
             object,
             allocations: allocations.clone(),
         }
+    }
+
+    /// Whether it is a later version than the other one.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        version(&self.object) > version(&other.object)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -39,6 +40,16 @@ pub fn wrote(world: &World, written: &impl Resource) {
     }
 }
 
+/// Takes the finalizer off, and notes that the object is gone: whatever the cache still says of it is no ground for a decision.
+pub async fn let_go<K>(world: &World, object: &K) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let now = world.context.clock.elapsed();
+    world.versions.put(&owned::uid(object), u64::MAX, now);
+    finalizer::remove(&world.context.client, object).await
+}
+
 /// Notes that a write over this version lost against another one: there is a newer one, whether or not the cache knows.
 pub fn lost(world: &World, old: &impl Resource) {
     if let Some(version) = version(old) {
@@ -49,6 +60,6 @@ pub fn lost(world: &World, old: &impl Resource) {
 }
 
 /// Resource versions of one kind are numbers that grow, which Kubernetes promises since 1.35 and etcd's API servers always kept.
-fn version(object: &impl Resource) -> Option<u64> {
+pub fn version(object: &impl Resource) -> Option<u64> {
     object.meta().resource_version.as_ref()?.parse().ok()
 }

@@ -105,17 +105,33 @@ impl World {
 
     /// The cluster's allocations; none where nothing was written down yet.
     pub async fn allocations(&self, cluster: &DevCluster) -> Result<Option<Stored>, Error> {
-        let (uid, now) = (owned::uid(cluster), self.context.clock.elapsed());
-        if let Some(stored) = self.allocations.get(&uid, now) {
-            return Ok(Some(stored));
+        match self
+            .allocations
+            .get(&owned::uid(cluster), self.context.clock.elapsed())
+        {
+            Some(stored) => Ok(Some(stored)),
+            None => self.present_allocations(cluster).await,
         }
+    }
+
+    /// The cluster's allocations as they are written down now; none where nothing was yet.
+    pub async fn present_allocations(&self, cluster: &DevCluster) -> Result<Option<Stored>, Error> {
         let stored = allocations::load(&self.context.client, cluster)
             .await
             .map_err(|e| Error::step("allocation", e))?;
-        if let Some(stored) = &stored {
-            self.allocations.put(&uid, stored.clone(), now);
+        Ok(stored.map(|stored| self.keep_allocations(&owned::uid(cluster), stored)))
+    }
+
+    /// Keeps the allocations as they were read or written, unless newer ones are known by now: requests overtake each other. The newest.
+    pub fn keep_allocations(&self, cluster_uid: &str, stored: Stored) -> Stored {
+        let now = self.context.clock.elapsed();
+        match self.allocations.get(cluster_uid, now) {
+            Some(known) if known.is_newer_than(&stored) => known,
+            _ => {
+                self.allocations.put(cluster_uid, stored.clone(), now);
+                stored
+            }
         }
-        Ok(stored)
     }
 
     /// The cluster's keys; none where at least one of their Secrets is not there yet.

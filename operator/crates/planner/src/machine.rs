@@ -95,6 +95,10 @@ pub struct Drain {
 
 /// Everything that was seen of a machine that should exist.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one observation, and none follows from another"
+)]
 pub struct Seen {
     /// What it is in its cluster.
     pub role: MachineRole,

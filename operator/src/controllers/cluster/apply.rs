@@ -14,7 +14,7 @@ use seedbed_planner::cluster::Effect;
 use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
-use crate::controllers::current::wrote;
+use crate::controllers::current::{let_go, wrote};
 use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, machine, owned, pki, secrets};
 use crate::errors::Error;
@@ -61,7 +61,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::RemoveFinalizer => {
             context.children.forget(&access::key(cluster));
             world.forget_cluster(cluster);
-            finalizer::remove(&context.client, cluster).await
+            let_go(world, cluster).await
         }
     }
 }
@@ -132,7 +132,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let stored = allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
         .map_err(|e| Error::step("allocation", e))?;
-    world.allocations.put(&uid, stored, world.context.clock.elapsed());
+    world.keep_allocations(&uid, stored);
     Ok(())
 }
 
@@ -141,7 +141,7 @@ async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {
         return Ok(());
     };
     // Machines may have been allotted their addresses since the look.
-    let Some(stored) = world.allocations(&subject.cluster).await? else {
+    let Some(stored) = world.present_allocations(&subject.cluster).await? else {
         return Ok(());
     };
     let spec = NetworkSpec {

@@ -14,8 +14,9 @@ use super::join;
 use super::observe::{Facts, Subject};
 use crate::child::{ChildApi, Eviction};
 use crate::controllers::bytes::Bytes;
+use crate::controllers::current::let_go;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, finalizer, owned, releases};
+use crate::controllers::{access, allocations, owned, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan};
 use crate::status::describe;
@@ -155,7 +156,7 @@ pub async fn apply(
         }
         Effect::Disown => host.disown_domain(&domain, owner).await?,
         Effect::RemoveFinalizer => {
-            finalizer::remove(&world.context.client, &subject.machine).await?;
+            let_go(world, &subject.machine).await?;
             outcome.gone = true;
         }
     }
@@ -183,7 +184,7 @@ async fn write_allocations(
     let uid = owned::uid(&subject.cluster);
     match allocations::replace(&world.context.client, &subject.cluster, stored, new).await {
         Ok(stored) => {
-            world.allocations.put(&uid, stored, world.context.clock.elapsed());
+            world.keep_allocations(&uid, stored);
             Ok(())
         }
         Err(error) => {

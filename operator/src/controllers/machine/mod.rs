@@ -19,7 +19,7 @@ use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
 
 use super::access;
-use super::current::current;
+use super::current::{current, let_go};
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, profile, transitions};
@@ -54,7 +54,7 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     let now = context.clock.now();
     if leaving && cluster_is_gone(&machine, world).await? {
         // What is left of it on its host, if anything, has lost its owner, as the host's status tells.
-        let work = finalizer::remove(&context.client, &machine);
+        let work = let_go(world, &machine);
         effect::carry_out(describe(&machine), machine::Effect::RemoveFinalizer, work).await?;
         context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());

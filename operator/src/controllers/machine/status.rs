@@ -47,11 +47,15 @@ pub fn build(
         phase: Some(phase(&summary, decision).to_owned()),
         power_state: Some(power(facts)),
         addresses: addresses(subject),
-        mac_address: subject.allocation().map(|a| a.mac.clone()),
+        mac_address: subject
+            .allocation()
+            .map(|a| a.mac.clone())
+            .or(old.mac_address.filter(|_| !leaving)),
         domain_name: Some(subject.domain_name()),
         provider_id: subject
             .allocation()
-            .map(|a| names::provider_id(&subject.machine.spec.host_ref.name, &a.domain_uuid)),
+            .map(|a| names::provider_id(&subject.machine.spec.host_ref.name, &a.domain_uuid))
+            .or(old.provider_id.filter(|_| !leaving)),
         bootstrap,
         node: facts
             .node

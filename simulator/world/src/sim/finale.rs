@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seedbed_hypervisor::Owner;
+use seedbed_simulated_api::Preconditions;
 use serde_json::{Value, json};
 
 use super::script::CLUSTERS;
@@ -119,6 +120,33 @@ impl Sim {
         }
     }
 
+    /// Somebody removes nodes of machines that were let go while their cluster's API did not answer for longer than a drain may take.
+    fn remove_nodes(&self) {
+        let machines = self.world.all("DevMachine");
+        for name in self.oracle.unreached() {
+            if machines
+                .iter()
+                .any(|m| path(m, &["metadata", "name"]) == Some(&name))
+            {
+                continue;
+            }
+            for api in self
+                .world
+                .all("DevCluster")
+                .iter()
+                .filter_map(|cluster| self.child_of(cluster))
+            {
+                let now = self.world.now();
+                api.with(|store| {
+                    if let Some(kind) = store.kinds().of_plural("nodes").cloned() {
+                        // It may not be there.
+                        let _ = store.delete(&kind, "", &name, &Preconditions::default(), now);
+                    }
+                });
+            }
+        }
+    }
+
     /// Whether a machine that is there has its UID in that name.
     fn is_of_a_present_machine(&self, name: &str) -> bool {
         self.world
@@ -142,6 +170,7 @@ impl Sim {
                 good += 1;
                 if good == STEADY {
                     self.remove_foreign();
+                    self.remove_nodes();
                     return Ok(());
                 }
                 continue;

@@ -81,20 +81,23 @@ impl Behaviour {
             for line in only(&simulated, &recorded) {
                 told.push(format!("{name}: only simulated: {line}"));
             }
-            // Both have it: then in the same order.
-            let common = |these: &[String], those: &[String]| -> Vec<String> {
-                these
-                    .iter()
-                    .filter(|line| those.contains(line) && !is_meant(line))
-                    .cloned()
-                    .collect()
-            };
-            let (first, second) = (common(&recorded, &simulated), common(&simulated, &recorded));
-            if let Some(at) = (0..first.len()).find(|at| first[*at] != second[*at]) {
-                told.push(format!(
-                    "{name}: another order: recorded {}, simulated {}",
-                    first[at], second[at]
-                ));
+            // Both have it: then in the same order. Events come on a way of their own, so that calls may overtake them.
+            for events in [true, false] {
+                let common = |these: &[String], those: &[String]| -> Vec<String> {
+                    these
+                        .iter()
+                        .filter(|line| line.starts_with("event ") == events)
+                        .filter(|line| those.contains(line) && !is_meant(line))
+                        .cloned()
+                        .collect()
+                };
+                let (first, second) = (common(&recorded, &simulated), common(&simulated, &recorded));
+                if let Some(at) = (0..first.len()).find(|at| first[*at] != second[*at]) {
+                    told.push(format!(
+                        "{name}: another order: recorded {}, simulated {}",
+                        first[at], second[at]
+                    ));
+                }
             }
         }
         let lines: Vec<&String> = self.0.values().chain(other.0.values()).flatten().collect();

@@ -92,13 +92,15 @@ impl Os {
         self.files.get(path)
     }
 
-    /// Answers a command of the agent's protocol, at that time since 1970-01-01T00:00:00Z: the whole answer, or the agent's words of
-    /// why not.
+    /// Answers a command of the agent's protocol, at that time since 1970-01-01T00:00:00Z: the whole answer, or why not, in
+    /// libvirt's words around the agent's.
     pub fn ask(&mut self, command: &str, now: Duration) -> Result<String, String> {
         let command: Value =
             serde_json::from_str(command).map_err(|error| format!("JSON parse error: {error}"))?;
         let name = command["execute"].as_str().unwrap_or_default();
-        let answer = self.answer(name, &command["arguments"], now)?;
+        let answer = self.answer(name, &command["arguments"], now).map_err(|why| {
+            format!("guest agent command failed: unable to execute QEMU agent command '{name}': {why}")
+        })?;
         Ok(json!({ "return": answer }).to_string())
     }
 

@@ -219,6 +219,7 @@ impl Simulated {
             (result, state.take_changes())
         };
         for change in changes {
+            let is_on = matches!(change, Change::On(_));
             let name = match change {
                 Change::On(machine) => {
                     self.guests.switched_on(&machine);
@@ -235,9 +236,13 @@ impl Simulated {
                 Change::Definition(name) => name,
             };
             self.tell(HostEvent {
-                domain: Some(name),
+                domain: Some(name.clone()),
                 kind: EventKind::DomainChanged,
             });
+            if is_on {
+                // libvirt tells of a channel that nobody has opened yet.
+                self.agent_changed(&name, false);
+            }
         }
         result
     }
