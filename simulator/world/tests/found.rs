@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use seedbed_simulated_api::{ApiServer, Preconditions, Selector};
 use seedbed_simulation::objects::{cluster, pool};
-use seedbed_simulation::{Delivery, Director, Fate, Settings, Step, Undisturbed, World};
-use serde_json::Value;
+use seedbed_simulation::{Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World};
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 const VERSION: &str = "v1.35.4";
@@ -158,21 +159,31 @@ async fn an_operator_whose_watches_are_late_does_not_do_the_same_again_and_again
     }
 }
 
-/// Whether the child cluster has a node of that name.
-fn has_node(world: &World, name: &str) -> bool {
+/// The API of the child cluster.
+fn child(world: &World) -> Option<ApiServer> {
     let cluster = world.get("DevCluster", "demo").unwrap();
     let endpoint = cluster["status"]["endpoint"].as_str().unwrap_or_default();
     let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
-    let api = address
-        .parse()
-        .ok()
-        .and_then(|address| world.host().machines.api(address));
-    api.is_some_and(|api| {
-        api.with(|store| {
-            let kind = store.kinds().of_plural("nodes").cloned().unwrap();
-            store.get(&kind, "", name).is_ok()
-        })
+    world.host().machines.api(address.parse().ok()?)
+}
+
+/// Names of the objects of that kind in the child cluster.
+fn in_child(world: &World, plural: &str) -> Vec<String> {
+    let Some(api) = child(world) else {
+        return Vec::new();
+    };
+    api.with(|store| {
+        let kind = store.kinds().of_plural(plural).cloned().unwrap();
+        let all = Selector::default();
+        let names = store
+            .list(&kind, "", &all)
+            .map(|object| object["metadata"]["name"].to_string());
+        names.map(|name| name.trim_matches('"').to_owned()).collect()
     })
+}
+
+fn has_node(world: &World, name: &str) -> bool {
+    in_child(world, "nodes").iter().any(|node| node == name)
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,4 +203,180 @@ async fn a_node_that_registers_while_its_machine_goes_does_not_outlast_it() {
     until(&world, "gone", async |w| w.all("NodePool").is_empty()).await;
     sleep(Duration::from_mins(5)).await;
     assert!(!has_node(&world, "demo-workers-0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_node_somebody_removed_joins_again() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| {
+        is_ready(w, "demo") && has_node(w, "demo-workers-0")
+    })
+    .await;
+    sleep(Duration::from_mins(10)).await;
+    let now = world.now();
+    child(&world).unwrap().with(|store| {
+        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
+        store
+            .delete(&kind, "", "demo-workers-0", &Preconditions::default(), now)
+            .unwrap();
+    });
+    until(&world, "joined again", async |w| has_node(w, "demo-workers-0")).await;
+    until(&world, "Ready again", async |w| is_ready(w, "demo")).await;
+    let machine = world.get("DevMachine", "demo-workers-0").unwrap();
+    assert_eq!(machine["status"]["bootstrap"]["attempt"], 2, "{machine}");
+    assert_eq!(world.boots(), 2, "the machine stays as it is");
+}
+
+/// The object as somebody would make it again.
+fn made_again(mut object: Value) -> Value {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+        metadata.remove(field);
+    }
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_are_made_when_their_cluster_is_gone_do_not_stay() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| {
+        is_ready(w, "demo") && w.all("DevMachine").len() == 2
+    })
+    .await;
+    let machines = world.all("DevMachine");
+    world.delete("DevCluster", "demo").unwrap();
+    until(&world, "gone", async |w| w.all("DevCluster").is_empty()).await;
+    // As by requests that are carried out long after they were sent.
+    for machine in machines {
+        world.create(made_again(machine)).unwrap();
+    }
+    until(&world, "no machines", async |w| w.all("DevMachine").is_empty()).await;
+}
+
+/// Counts machines that are made. Watches of one kind are late from some moment on.
+struct Makers {
+    kind: &'static str,
+    late: AtomicBool,
+    made: AtomicU64,
+}
+
+impl Makers {
+    fn of(kind: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            late: AtomicBool::new(false),
+            made: AtomicU64::new(0),
+        })
+    }
+}
+
+impl Director for Makers {
+    fn done(&self, step: &Step, answer: &str) {
+        if step.verb == "POST" && step.object.ends_with("/devmachines") && answer == "201" {
+            self.made.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn delivery(&self, watch: &Step) -> Delivery {
+        if watch.object.ends_with(self.kind) && self.late.load(Ordering::SeqCst) {
+            Delivery::After(Duration::from_mins(2))
+        } else {
+            Delivery::Now
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_workers_are_made_for_a_cluster_that_goes_whatever_the_cache_says() {
+    let director = Makers::of("devclusters");
+    let world = World::new(Settings::new(VERSION), director.clone());
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+    sleep(Duration::from_mins(5)).await;
+    director.late.store(true, Ordering::SeqCst);
+    world.delete("DevCluster", "demo").unwrap();
+    until(&world, "gone", async |w| w.all("DevCluster").is_empty()).await;
+    assert_eq!(director.made.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_let_go_is_not_made_again_whatever_the_cache_says() {
+    let director = Makers::of("devmachines");
+    let world = World::new(Settings::new(VERSION), director.clone());
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| is_ready(w, "demo") && w.boots() == 2).await;
+    sleep(Duration::from_mins(5)).await;
+    director.late.store(true, Ordering::SeqCst);
+    world
+        .change("NodePool", "demo-workers", &json!({"replicas": 0}))
+        .unwrap();
+    until(&world, "let go", async |w| w.all("DevMachine").len() == 1).await;
+    world.host().simulated.reboot(true);
+    sleep(Duration::from_mins(5)).await;
+    let domains = world.inventory().await.domains;
+    assert_eq!(domains.len(), 1, "{domains:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_nobody_owns_is_told_and_left() {
+    let world = world();
+    let _operator = world.operator();
+    let name = "default.demo-w-0.0f9c0a5e-0000-4000-8000-000000000001.root.qcow2";
+    world.host().simulated.make_foreign_volume(name);
+    let policy = json!({"orphanPolicy": "Delete", "orphanGracePeriodSeconds": 60});
+    world.change("HypervisorHost", "local", &policy).unwrap();
+    until(&world, "told", async |w| {
+        let host = w.get("HypervisorHost", "local").unwrap();
+        host["status"]["orphans"][0]["kind"] == "Volume" && host["status"]["orphans"][0]["name"] == name
+    })
+    .await;
+    sleep(Duration::from_mins(5)).await;
+    assert!(
+        world
+            .inventory()
+            .await
+            .volumes
+            .iter()
+            .any(|volume| volume.name == name)
+    );
+}
+
+/// Refuses the first deletion of each join token: somebody wrote to it at the same moment.
+struct TokensChange(AtomicU64);
+
+impl Director for TokensChange {
+    fn fate(&self, step: &Step) -> Fate {
+        let is_first = || self.0.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        if step.verb == "DELETE" && step.object.contains("/bootstrap-token-") && is_first() {
+            return Fate {
+                end: End::Refused(Refusal::Answered(409)),
+                ..Fate::default()
+            };
+        }
+        Fate::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_token_whose_deletion_meets_another_write_is_deleted_all_the_same() {
+    let world = World::new(Settings::new(VERSION), Arc::new(TokensChange(AtomicU64::new(0))));
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| {
+        is_ready(w, "demo") && has_node(w, "demo-workers-0")
+    })
+    .await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(in_child(&world, "secrets"), Vec::<String>::new());
 }

@@ -145,6 +145,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_machines_volume_tells_whose_it_is_and_no_other_does() {
+        let uid = "0f9c0a5e-0000-4000-8000-000000000001";
+        for volume in [
+            root_volume("default", "demo-w-0", uid),
+            cidata_volume("default", "demo-w-0", uid),
+        ] {
+            assert_eq!(machine_of_volume(&volume), Some(("default.demo-w-0", uid)));
+        }
+        for other in [
+            "seedbed-base-0f9c.qcow2",
+            "default.demo-w-0.root.qcow2",
+            "somebody-elses.img",
+        ] {
+            assert_eq!(machine_of_volume(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_machine_made_anew_under_its_old_name_has_another_identity() {
         assert_ne!(domain_uuid("uid-1"), domain_uuid("uid-2"));
         assert_ne!(
