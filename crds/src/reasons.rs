@@ -156,7 +156,7 @@ reasons! {
     /// kubeadm failed as often as it is tried.
     BootstrapGaveUp => "Mend what the last lines of the log in the message say, in the spec; the machine is then made anew. Or delete the DevMachine to try again.",
     /// The node is not there yet.
-    NodeNotRegistered => "Wait; the kubelet registers it.",
+    NodeNotRegistered => "Wait; the kubelet registers it. A worker whose node was removed joins again after five minutes.",
     /// The node says it is Ready.
     NodeReady => "Nothing to do.",
     /// The node says it is not Ready.

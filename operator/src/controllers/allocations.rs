@@ -150,6 +150,14 @@ pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), Allocat
     }
 }
 
+/// The reservations of all machines.
+pub fn reservations(stored: &Stored) -> Vec<Reservation> {
+    let machines = stored.allocations.machines.iter();
+    machines
+        .map(|(name, machine)| reservation(name, machine))
+        .collect()
+}
+
 /// What the network keeps for the machine of that name.
 pub fn reservation(name: &str, machine: &MachineAllocation) -> Reservation {
     Reservation {

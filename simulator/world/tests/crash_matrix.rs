@@ -112,5 +112,6 @@ matrix! {
     a_control_plane_that_never_came_up_is_replaced: &scenarios::REPLACED;
     kubeadm_fails: &scenarios::FAILED;
     the_control_plane_begins_anew_while_a_worker_joins: &scenarios::BEGUN_ANEW;
+    an_address_that_no_machine_has_is_released: &scenarios::RESERVED;
     what_lost_its_owner_is_removed: &scenarios::ORPHANED;
 }

@@ -35,6 +35,8 @@ pub struct Seen {
     pub pki: bool,
     /// Whether the network is up; a network of that name that is not ours is told.
     pub network: Observed<NetworkState>,
+    /// Whether the network reserves addresses that no machine has been allotted.
+    pub stray_addresses: bool,
     /// Whether the kubeconfig Secret is there and for the present address.
     pub kubeconfig: bool,
     /// Whether the control plane was ever initialised.
@@ -76,6 +78,8 @@ crate::effect::effects! {
         CreatePki => "making the certificate authorities",
         /// Make and start the network.
         EnsureNetwork => "making the network",
+        /// Take reservations off the network that no machine has been allotted.
+        ReleaseAddresses => "releasing addresses that no machine has",
         /// Make the object of the control plane's machine.
         CreateControlPlane => "making the control plane's machine",
         /// Delete the object of a control plane that was never initialised and is not made from the present spec.
@@ -166,6 +170,9 @@ pub fn advance(seen: &Seen) -> Decision {
     if seen.endpoint_known && !seen.kubeconfig {
         return Decision::Do(Effect::WriteKubeconfig);
     }
+    if seen.stray_addresses {
+        return Decision::Do(Effect::ReleaseAddresses);
+    }
     Decision::Settled
 }
 
@@ -245,6 +252,7 @@ mod tests {
             allocated: false,
             pki: false,
             network: Observed::Known(NetworkState::Missing),
+            stray_addresses: false,
             kubeconfig: false,
             initialized: false,
             control_plane: None,

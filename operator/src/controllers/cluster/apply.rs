@@ -31,6 +31,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::Allocate => allocate(subject, world).await,
         Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
+        Effect::ReleaseAddresses => release_addresses(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {
             let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
@@ -152,15 +153,31 @@ async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {
             &owned::namespace(&subject.cluster),
             &owned::name(&subject.cluster),
         ),
-        reservations: stored
-            .allocations
-            .machines
-            .iter()
-            .map(|(name, machine)| allocations::reservation(name, machine))
-            .collect(),
+        reservations: allocations::reservations(&stored),
         owner: subject.owner(),
     };
     Ok(hypervisor.ensure_network(&spec).await?)
+}
+
+/// Takes off the network what is no machine's. The network is looked at first: what is reserved was allotted before. An address that
+/// another machine has by now is reserved for it instead.
+async fn release_addresses(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some((_, hypervisor)) = &subject.host else {
+        return Ok(());
+    };
+    let (network, owner) = (subject.network(), subject.owner());
+    let found = hypervisor.network(&network).await?;
+    let Some(stored) = world.present_allocations(&subject.cluster).await? else {
+        return Ok(());
+    };
+    let wanted = allocations::reservations(&stored);
+    for stray in observe::strays(subject, &stored, found.as_ref()) {
+        hypervisor.release_address(&network, &owner, &stray.mac).await?;
+        if let Some(instead) = wanted.iter().find(|wanted| wanted.mac == stray.mac) {
+            hypervisor.reserve_address(&network, &owner, instead).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn create_control_plane(subject: &Subject, world: &World) -> Result<(), Error> {

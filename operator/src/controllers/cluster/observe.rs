@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use seedbed_crds::reasons::Reason;
 use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, HypervisorHost, MachineRole};
-use seedbed_hypervisor::{Hypervisor, Owner};
+use seedbed_hypervisor::{Fault, Hypervisor, NetworkFacts, Owner, Reservation};
 use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
 use seedbed_planner::{Observed, address, names, template};
 
@@ -15,7 +15,7 @@ use super::ranges::OnHost;
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
-use crate::controllers::{access, owned, pki, profile, secrets};
+use crate::controllers::{access, allocations, owned, pki, profile, secrets};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::describe;
@@ -120,6 +120,10 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     // They are made once there is a machine for them.
     let pki = subject.control_plane().is_some() && world.keys(&subject.cluster).await?.is_some();
     let begun = !pki && begun(subject, world).await?;
+    let found = match &subject.host {
+        None => Ok(None),
+        Some((_, hypervisor)) => hypervisor.network(&subject.network()).await,
+    };
     Ok(Seen {
         paused: subject.cluster.spec.paused,
         spec: check(subject, world).await?,
@@ -129,7 +133,11 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
         },
         allocated: subject.stored.is_some(),
         pki,
-        network: network(subject).await,
+        stray_addresses: subject.stored.as_ref().is_some_and(|stored| {
+            let network = found.as_ref().ok().and_then(Option::as_ref);
+            !strays(subject, stored, network).is_empty()
+        }),
+        network: network(subject, found),
         kubeconfig: has_kubeconfig(subject, world).await?,
         initialized,
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
@@ -193,12 +201,29 @@ fn speaks_of(secret: &Secret, address: std::net::Ipv4Addr) -> bool {
         .is_some_and(|value| String::from_utf8_lossy(&value.0).contains(&url))
 }
 
-async fn network(subject: &Subject) -> Observed<NetworkState> {
-    let Some((_, hypervisor)) = &subject.host else {
-        return Observed::Unknown("its HypervisorHost does not exist".to_owned());
+/// Reservations of the network that are no machine's: made when their machine was gone.
+pub fn strays(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) -> Vec<Reservation> {
+    let Some(network) = network else {
+        return Vec::new();
     };
+    let is_ours = |owner: &Owner| owner.cluster_uid == owned::uid(&subject.cluster);
+    if !network.owner.as_ref().is_some_and(is_ours) {
+        return Vec::new();
+    }
+    let wanted = allocations::reservations(stored);
+    let reserved = network.reservations.iter();
+    reserved
+        .filter(|found| !wanted.contains(found))
+        .cloned()
+        .collect()
+}
+
+fn network(subject: &Subject, found: Result<Option<NetworkFacts>, Fault>) -> Observed<NetworkState> {
+    if subject.host.is_none() {
+        return Observed::Unknown("its HypervisorHost does not exist".to_owned());
+    }
     let uid = owned::uid(&subject.cluster);
-    Observed::from(hypervisor.network(&subject.network()).await).map(|found| match found {
+    Observed::from(found).map(|found| match found {
         None => NetworkState::Missing,
         Some(network) => match &network.owner {
             Some(owner) if owner.cluster_uid == uid && network.active => NetworkState::Active,

@@ -322,7 +322,9 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
     }
     .map_err(|e| Error::step("render", e))?;
     if planted!(LogSecret) {
-        tracing::info!("{}", String::from_utf8_lossy(&files.files[0].content));
+        for file in &files.files {
+            tracing::info!("{}", String::from_utf8_lossy(&file.content));
+        }
     }
     let attempt = subject
         .machine

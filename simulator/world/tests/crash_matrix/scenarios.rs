@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use seedbed_hypervisor::{Hypervisor, Reservation};
 use seedbed_simulated_api::{Selector, Subresource};
 use seedbed_simulation::objects::{cluster, pool};
 use seedbed_simulation::{NAMESPACE, Settings, World};
@@ -27,7 +28,7 @@ pub struct Scenario {
 
 /// All of them, in the order in which they count: an effect is tried in the first scenario that reaches it.
 pub const SCENARIOS: &[Scenario] = &[
-    MADE, SHRUNK, DELETED, RETAINED, REPLACED, FAILED, BEGUN_ANEW, ORPHANED,
+    MADE, SHRUNK, DELETED, RETAINED, REPLACED, FAILED, BEGUN_ANEW, RESERVED, ORPHANED,
 ];
 
 /// A cluster is made.
@@ -77,6 +78,13 @@ pub const BEGUN_ANEW: Scenario = Scenario {
     name: "begun anew",
     prepare: |settings| settings.timing.join = Duration::from_mins(1),
     perform: |stage| begun_anew(stage).boxed_local(),
+};
+
+/// An address is reserved for a machine that is gone.
+pub const RESERVED: Scenario = Scenario {
+    name: "reserved",
+    prepare: |_| {},
+    perform: |stage| reserved(stage).boxed_local(),
 };
 
 /// Somebody takes the finalizers off, and the host's policy is to remove what is left then.
@@ -171,6 +179,25 @@ async fn begun_anew(stage: &mut Stage) {
     machines.fail_jobs("default.demo-cp-0", 1, Failure::Late);
     make(stage, 1);
     until_ready(stage, 2).await;
+}
+
+async fn reserved(stage: &mut Stage) {
+    make(stage, 1);
+    until_ready(stage, 2).await;
+    let network = stage.world.inventory().await.networks.remove(0);
+    let late = Reservation {
+        mac: "52:54:00:00:00:01".to_owned(),
+        ip: "10.64.0.200".parse().unwrap(),
+        hostname: "demo-w-9".to_owned(),
+    };
+    let host = &stage.world.host().simulated;
+    let owner = network.owner.unwrap();
+    host.reserve_address(&network.name, &owner, &late).await.unwrap();
+    stage
+        .until("released", async |world| {
+            world.inventory().await.networks[0].reservations.len() == 2
+        })
+        .await;
 }
 
 async fn orphaned(stage: &mut Stage) {
