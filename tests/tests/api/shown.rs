@@ -140,6 +140,12 @@ async fn columns(cases: Cases) {
     objects
         .told("DevCluster", "a", "Stalled", "True", &["HostNotFound"])
         .await;
+    // The pool may be seen after the first status was written.
+    eventually("the pool's node is counted", async || {
+        let nodes = objects.get("DevCluster", "a").await["status"]["nodesSummary"].clone();
+        (nodes == "0/2").then_some(()).ok_or_else(|| nodes.to_string())
+    })
+    .await;
     let get = |arguments: &[&str]| {
         cases
             .seed
