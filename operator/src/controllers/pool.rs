@@ -109,13 +109,10 @@ async fn remove_strays(
     if !machines.iter().any(|m| of_another(&m)) {
         return Ok(false);
     }
-    // A cache may lag: the API server's word counts.
-    let name = &pool.spec.cluster_ref.name;
-    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &owned::namespace(pool))
-        .get_metadata_opt(name)
-        .await
-        .map_err(|e| Error::api(format!("DevCluster {name}: get"), e))?;
-    let present = found.and_then(|found| found.metadata.uid);
+    let found = world
+        .present_cluster(&owned::namespace(pool), &pool.spec.cluster_ref.name)
+        .await?;
+    let present = found.and_then(|found| found.uid);
     let strays = machines.iter().filter(of_another);
     let mut any = false;
     for machine in strays.filter(|m| !is_of(m, present.as_deref())) {
@@ -233,13 +230,10 @@ async fn carry_out(
 /// Whether the cluster stays, as the API server has it now: one that goes deletes its machines, and a cache that lags would have them made
 /// again and again.
 async fn stays(cluster: &DevCluster, world: &World) -> Result<(), Error> {
-    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &owned::namespace(cluster))
-        .get_metadata_opt(&cluster.name_any())
-        .await
-        .map_err(|e| Error::api(describe(cluster), e))?;
-    let stays = found.is_some_and(|found| {
-        found.metadata.uid == cluster.uid() && found.metadata.deletion_timestamp.is_none()
-    });
+    let found = world
+        .present_cluster(&owned::namespace(cluster), &cluster.name_any())
+        .await?;
+    let stays = found.is_some_and(|found| found.uid == cluster.uid() && found.deletion_timestamp.is_none());
     if stays {
         return Ok(());
     }

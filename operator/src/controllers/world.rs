@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
+use kube::Api;
+use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
@@ -173,6 +174,15 @@ impl World {
     /// The cluster of that name.
     pub fn cluster(&self, namespace: &str, name: &str) -> Option<DevCluster> {
         find(&self.clusters, Some(namespace), name)
+    }
+
+    /// Metadata of the cluster of that name as the API server has them now: a cache may lag.
+    pub async fn present_cluster(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, Error> {
+        let found = Api::<DevCluster>::namespaced(self.context.client.clone(), namespace)
+            .get_metadata_opt(name)
+            .await
+            .map_err(|e| Error::api(format!("DevCluster {namespace}/{name}: get"), e))?;
+        Ok(found.map(|found| found.metadata))
     }
 
     /// UID of the cluster of that name.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
+use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{DevCluster, DevMachine};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::Owner;
 use seedbed_planner::effect::Effect as _;
@@ -99,12 +99,8 @@ async fn cluster_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Er
     if owner.is_some() && world.cluster_uid(&namespace, name).as_deref() == owner {
         return Ok(false);
     }
-    // A cache may lag: the API server's word counts.
-    let found = Api::<DevCluster>::namespaced(world.context.client.clone(), &namespace)
-        .get_metadata_opt(name)
-        .await
-        .map_err(|e| Error::api(format!("DevCluster {namespace}/{name}: get"), e))?;
-    Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != owner))
+    let found = world.present_cluster(&namespace, name).await?;
+    Ok(found.is_none_or(|found| found.uid.as_deref() != owner))
 }
 
 /// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would

@@ -147,6 +147,10 @@ fn address(cluster: &Value) -> Option<Ipv4Addr> {
 
 /// The API of a cluster, if it answers.
 fn child_of(world: &World, cluster: &Value) -> Option<ApiServer> {
-    let address = address(cluster)?;
+    api_at(world, address(cluster)?)
+}
+
+/// The API at that address, if it answers.
+fn api_at(world: &World, address: Ipv4Addr) -> Option<ApiServer> {
     world.hosts().values().find_map(|host| host.machines.api(address))
 }

@@ -144,14 +144,15 @@ impl Oracle {
         }
     }
 
+    /// What is on each host.
+    fn on_hosts(&self) -> Vec<Inventory> {
+        let hosts = self.world.hosts().values();
+        hosts.map(|host| host.simulated.contents()).collect()
+    }
+
     /// What says that it is Ready and is not, by its UID.
     fn wrong_claims(&self) -> BTreeMap<String, String> {
-        let hosts: Vec<Inventory> = self
-            .world
-            .hosts()
-            .values()
-            .map(|host| host.simulated.contents())
-            .collect();
+        let hosts = self.on_hosts();
         let runs = |uid: &str| {
             hosts.iter().flat_map(|host| &host.domains).any(|d| {
                 d.power == PowerState::Running
@@ -244,10 +245,11 @@ impl Oracle {
     }
 
     fn learn_tokens(&self, address: &str) {
-        let Some(api) = address.parse().ok().and_then(|address| {
-            let mut hosts = self.world.hosts().values();
-            hosts.find_map(|host| host.machines.api(address))
-        }) else {
+        let Some(api) = address
+            .parse()
+            .ok()
+            .and_then(|address| super::api_at(&self.world, address))
+        else {
             return;
         };
         api.with(|store| {
@@ -260,12 +262,7 @@ impl Oracle {
 
     /// Looks at all changes in the seed since the last look, which that step made, or a user.
     fn look(&self, author: Option<&Step>) {
-        let hosts: Vec<Inventory> = self
-            .world
-            .hosts()
-            .values()
-            .map(|host| host.simulated.contents())
-            .collect();
+        let hosts = self.on_hosts();
         let now = self.world.elapsed();
         let problem = self.world.api().with(|store| {
             let mut state = self.lock();
