@@ -436,6 +436,9 @@ fn examine(
     if let Some(problem) = before.and_then(|before| order::back(kind, before, object)) {
         return Some(format!("{kind} {name}: {problem}"));
     }
+    if let Some(problem) = author.and_then(|step| order::blind(step, object)) {
+        return Some(format!("{kind} {name}: {problem}"));
+    }
     if kind == "DevMachine"
         && author.is_some()
         && let Some(problem) = order::one_too_many(event.change, object, &Objects(store))

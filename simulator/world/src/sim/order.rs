@@ -102,6 +102,17 @@ pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> 
     }
 }
 
+/// A status that was made for what the object was before somebody changed it: what was read is written over what is there by now.
+/// Every status says which generation it is for, and is written over the version that was read.
+pub(crate) fn blind(step: &Step, after: &Value) -> Option<String> {
+    if !step.object.ends_with("/status") {
+        return None;
+    }
+    let made_for = after["status"]["observedGeneration"].as_i64()?;
+    let is = after["metadata"]["generation"].as_i64()?;
+    (made_for != is).then(|| format!("a status for generation {made_for} is written over generation {is}"))
+}
+
 /// Why a worker that is made is one too many.
 pub(crate) fn one_too_many(change: Change, machine: &Value, objects: &Objects<'_>) -> Option<String> {
     if change != Change::Added {
