@@ -82,6 +82,12 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         pool_index: pools.index(),
         machine_index: machines.index(),
     });
+    if let Err(error) = context
+        .metrics
+        .follow(clusters.store(), pools.store(), machines.store())
+    {
+        tracing::error!("metrics of clusters, pools and machines: {error}; they are not told");
+    }
     let feeds = Feeds {
         clusters,
         pools,

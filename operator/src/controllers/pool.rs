@@ -36,10 +36,8 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         .await
         .map_err(|e| Error::api(describe(cached), e))?;
     let Some(pool) = found.filter(|p| p.uid() == cached.uid()) else {
-        context.metrics.pool_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     };
-    context.metrics.pool(&pool);
     let machines = machines(&pool, world).await?;
     if pool.metadata.deletion_timestamp.is_some() {
         return leave(&pool, &machines, world).await;
@@ -68,12 +66,9 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         problem,
         context.clock.now(),
     );
-    let saved = transitions::save_paced(world, &api, &pool, status).await?;
-    if let Some(written) = &saved.written {
-        context.metrics.pool(written);
-    }
+    let later = transitions::save_paced(world, &api, &pool, status).await?;
     let next = jittered(&*context.random, LATER);
-    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+    Ok(Action::requeue(later.map_or(next, |later| later.min(next))))
 }
 
 /// The pool's machines, as the API server has them now: what is made or removed depends on their number, and a cache that lags
@@ -294,9 +289,6 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
     if machines.is_empty() {
         let work = super::finalizer::remove(&context.client, pool);
         effect::carry_out(describe(pool), Effect::RemoveFinalizer, work).await?;
-        context
-            .metrics
-            .pool_gone(&owned::namespace(pool), &pool.name_any());
         return Ok(Action::await_change());
     }
     let pools = Api::<NodePool>::namespaced(context.client.clone(), &owned::namespace(pool));

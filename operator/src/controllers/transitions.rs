@@ -82,23 +82,15 @@ fn of_ready(conditions: &[Condition]) -> Vec<(&str, &str, Option<i64>)> {
         .collect()
 }
 
-/// What came of a status.
-#[derive(Debug)]
-pub struct Saved<K> {
-    /// The object as it was stored, if it was written.
-    pub written: Option<K>,
-    /// After which time another pass writes what was left for now.
-    pub later: Option<Duration>,
-}
-
 /// Writes the status where it changed, as [`save`] does; but no sooner than [`PAUSE`] after the last time, unless something relies
-/// on it: how far something is changes several times a second where machines are fast, and nobody can read that.
+/// on it: how far something is changes several times a second where machines are fast, and nobody can read that. After which time
+/// another pass has to write what was left for now.
 pub async fn save_paced<K>(
     world: &World,
     api: &Api<K>,
     object: &K,
     status: K::Status,
-) -> Result<Saved<K>, Error>
+) -> Result<Option<Duration>, Error>
 where
     K: Paced + Resource<DynamicType = ()> + HasStatus + Clone + Debug + Serialize + DeserializeOwned,
     K::Status: PartialEq,
@@ -113,10 +105,7 @@ where
         && let Some(last) = world.written.get(&uid, now)
         && !K::is_pressing(old, &status)
     {
-        return Ok(Saved {
-            written: None,
-            later: Some(PAUSE.saturating_sub(now.saturating_sub(last))),
-        });
+        return Ok(Some(PAUSE.saturating_sub(now.saturating_sub(last))));
     }
     let written = match save(&world.context, api, object, status).await {
         Ok(written) => written,
@@ -131,7 +120,7 @@ where
         wrote(world, written);
         world.written.put(&uid, now, now);
     }
-    Ok(Saved { written, later: None })
+    Ok(None)
 }
 
 /// Writes the status where it changed and publishes what changed in its conditions; the object as it was stored, if it was.

@@ -1,8 +1,6 @@
 //! What is told of `HypervisorHost`s.
 
-use prometheus::Registry;
-
-use super::objects::ObjectGauge;
+use prometheus::{GaugeVec, Opts, Registry};
 
 /// What is measured of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +17,15 @@ pub struct HostFigures {
 
 /// Memory, free memory, machines and orphans of hosts.
 #[derive(Debug)]
-pub(super) struct HostGauges([ObjectGauge; 4]);
+pub(super) struct HostGauges([GaugeVec; 4]);
 
 impl HostGauges {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| ObjectGauge::new(registry, name, help, &["name"], &[]);
+        let gauge = |name: &str, help: &str| {
+            let gauge = GaugeVec::new(Opts::new(name, help), &["name"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         Ok(Self([
             gauge(
                 "seedbed_hypervisorhost_memory_bytes",
@@ -45,7 +47,7 @@ impl HostGauges {
     }
 
     #[allow(clippy::cast_precision_loss)] // Prometheus knows floats only.
-    pub(super) fn set(&self, host: &[String], figures: HostFigures) {
+    pub(super) fn set(&self, host: &str, figures: HostFigures) {
         let values = [
             figures.memory_bytes as f64,
             figures.memory_free_bytes as f64,
@@ -53,13 +55,14 @@ impl HostGauges {
             figures.orphans as f64,
         ];
         for (gauge, value) in self.0.iter().zip(values) {
-            gauge.replace(host, [(Vec::new(), value)]);
+            gauge.with_label_values(&[host]).set(value);
         }
     }
 
-    pub(super) fn remove(&self, host: &[String]) {
+    pub(super) fn remove(&self, host: &str) {
         for gauge in &self.0 {
-            gauge.replace(host, []);
+            // One that was never told of is not there to be removed.
+            let _ = gauge.remove_label_values(&[host]);
         }
     }
 }

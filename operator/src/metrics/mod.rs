@@ -2,21 +2,20 @@
 
 mod hosts;
 mod objects;
-mod pools;
 mod process;
 
 use std::time::Duration;
 
-use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use seedbed_crds::{Condition, DevCluster, DevMachine, NodePool};
+use seedbed_crds::{DevCluster, DevMachine, NodePool};
 
 pub use hosts::HostFigures;
 use hosts::HostGauges;
-use objects::ObjectGauge;
-use pools::PoolGauges;
+use objects::Objects;
 use process::ProcessMetrics;
 
 /// Upper bounds of durations, in seconds: from a call that is answered from memory to one that runs into its limit.
@@ -34,10 +33,6 @@ pub struct Metrics {
     reconcile_errors: IntCounterVec,
     host_calls: IntCounterVec,
     host_call_seconds: HistogramVec,
-    clusters: ObjectGauge,
-    cluster_conditions: ObjectGauge,
-    machine_phases: ObjectGauge,
-    pools: PoolGauges,
     hosts: HostGauges,
     process: ProcessMetrics,
 }
@@ -62,10 +57,6 @@ impl Metrics {
             registry.register(Box::new(vec.clone()))?;
             Ok::<_, prometheus::Error>(vec)
         };
-        let gauge = |name: &str, help: &str, object: &[&str], rest: &[&str]| {
-            ObjectGauge::new(&registry, name, help, object, rest)
-        };
-        let namespaced = &["namespace", "name"];
         Ok(Self {
             reconciles: counter(
                 "seedbed_reconciles_total",
@@ -92,25 +83,6 @@ impl Metrics {
                 "How long calls to hypervisor hosts took, by operation.",
                 &["operation"],
             )?,
-            clusters: gauge(
-                "seedbed_devcluster_info",
-                "DevClusters with their version and host; always 1.",
-                namespaced,
-                &["version", "host"],
-            )?,
-            cluster_conditions: gauge(
-                "seedbed_devcluster_status_condition",
-                "Conditions of DevClusters: 1 for the status that the condition has, 0 for the others.",
-                namespaced,
-                &["type", "status"],
-            )?,
-            machine_phases: gauge(
-                "seedbed_devmachine_status_phase",
-                "DevMachines with their cluster and phase; always 1.",
-                namespaced,
-                &["cluster", "phase"],
-            )?,
-            pools: PoolGauges::new(&registry)?,
             hosts: HostGauges::new(&registry)?,
             process: ProcessMetrics::new(&registry)?,
             registry,
@@ -139,68 +111,25 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Tells of the cluster as its status says it is.
-    pub fn cluster(&self, cluster: &DevCluster) {
-        let id = id(cluster);
-        let conditions = cluster
-            .status
-            .as_ref()
-            .map_or(&[][..], |status| &status.conditions);
-        self.cluster_conditions
-            .replace(&id, conditions.iter().flat_map(condition_series));
-        let labels = vec![cluster.spec.version.clone(), cluster.spec.host_ref.name.clone()];
-        self.clusters.replace(&id, [(labels, 1.0)]);
-    }
-
-    /// Tells no more of a cluster that is deleted.
-    pub fn cluster_gone(&self, namespace: &str, name: &str) {
-        let id = [namespace.to_owned(), name.to_owned()];
-        self.cluster_conditions.replace(&id, []);
-        self.clusters.replace(&id, []);
-    }
-
-    /// Tells of the machine as its status says it is.
-    pub fn machine(&self, machine: &DevMachine) {
-        let phase = machine.status.as_ref().and_then(|status| status.phase.clone());
-        let labels = vec![
-            machine.spec.cluster_ref.name.clone(),
-            phase.unwrap_or_else(|| "Unknown".to_owned()),
-        ];
-        self.machine_phases.replace(&id(machine), [(labels, 1.0)]);
-    }
-
-    /// Tells no more of a machine that is deleted.
-    pub fn machine_gone(&self, namespace: &str, name: &str) {
-        self.machine_phases
-            .replace(&[namespace.to_owned(), name.to_owned()], []);
-    }
-
-    /// Tells of the pool as its status says it is.
-    pub fn pool(&self, pool: &NodePool) {
-        let status = pool.status.as_ref();
-        self.pools.set(
-            &id(pool),
-            [
-                pool.spec.replicas,
-                status.map_or(0, |status| status.replicas),
-                status.map_or(0, |status| status.ready_replicas),
-            ],
-        );
-    }
-
-    /// Tells no more of a pool that is deleted.
-    pub fn pool_gone(&self, namespace: &str, name: &str) {
-        self.pools.remove(&[namespace.to_owned(), name.to_owned()]);
+    /// From now on tells of the objects in these caches, too.
+    pub fn follow(
+        &self,
+        clusters: Store<DeserializeGuard<DevCluster>>,
+        pools: Store<DeserializeGuard<NodePool>>,
+        machines: Store<DeserializeGuard<DevMachine>>,
+    ) -> Result<(), prometheus::Error> {
+        let objects = Objects::new(clusters, pools, machines)?;
+        self.registry.register(Box::new(objects))
     }
 
     /// Tells of the host as it was last seen.
     pub fn host(&self, name: &str, figures: HostFigures) {
-        self.hosts.set(&[name.to_owned()], figures);
+        self.hosts.set(name, figures);
     }
 
     /// Tells no more of a host that is deleted.
     pub fn host_gone(&self, name: &str) {
-        self.hosts.remove(&[name.to_owned()]);
+        self.hosts.remove(name);
     }
 
     /// Everything in Prometheus' text format.
@@ -217,25 +146,16 @@ impl Metrics {
     }
 }
 
-fn id(object: &impl ResourceExt) -> [String; 2] {
-    [object.namespace().unwrap_or_default(), object.name_any()]
-}
-
-fn condition_series(condition: &Condition) -> impl Iterator<Item = (Vec<String>, f64)> {
-    ["True", "False", "Unknown"].into_iter().map(|status| {
-        let value = if condition.status == status { 1.0 } else { 0.0 };
-        (vec![condition.type_.clone(), status.to_owned()], value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
     use serde_json::json;
 
     use super::*;
 
-    fn cluster(ready: &str) -> DevCluster {
-        serde_json::from_value(json!({
+    fn cluster(ready: &str) -> DeserializeGuard<DevCluster> {
+        let cluster = serde_json::from_value(json!({
             "apiVersion": "seedbed.dev/v1alpha1", "kind": "DevCluster",
             "metadata": {"namespace": "default", "name": "demo"},
             "spec": {
@@ -246,30 +166,34 @@ mod tests {
                 "type": "Ready", "status": ready, "reason": "AsAsked", "message": "",
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             }]},
-        }))
-        .unwrap()
+        }));
+        DeserializeGuard(Ok(cluster.unwrap()))
     }
 
     #[test]
-    fn a_condition_is_one_where_it_has_the_status() {
+    fn what_is_in_the_caches_is_told_and_what_is_gone_is_not() {
         let metrics = Metrics::new().unwrap();
-        metrics.cluster(&cluster("False"));
-        metrics.cluster(&cluster("True"));
-        let text = metrics.render().unwrap();
+        let (clusters, mut changes) = reflector::store();
+        metrics
+            .follow(clusters, reflector::store().0, reflector::store().0)
+            .unwrap();
         let line = |status: &str, value: u8| {
             format!(
                 r#"seedbed_devcluster_status_condition{{name="demo",namespace="default",status="{status}",type="Ready"}} {value}"#
             )
         };
+        changes.apply_watcher_event(&Event::Apply(cluster("False")));
+        changes.apply_watcher_event(&Event::Apply(cluster("True")));
+        let text = metrics.render().unwrap();
         assert!(text.contains(&line("True", 1)), "{text}");
         assert!(text.contains(&line("False", 0)), "{text}");
-    }
-
-    #[test]
-    fn a_deleted_object_leaves_no_series() {
-        let metrics = Metrics::new().unwrap();
-        metrics.cluster(&cluster("True"));
-        metrics.cluster_gone("default", "demo");
+        assert!(
+            text.contains(
+                r#"seedbed_devcluster_info{host="local",name="demo",namespace="default",version="v1.35.4"} 1"#
+            ),
+            "{text}"
+        );
+        changes.apply_watcher_event(&Event::Delete(cluster("True")));
         assert!(!metrics.render().unwrap().contains("demo"));
     }
 

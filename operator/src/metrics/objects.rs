@@ -1,55 +1,178 @@
-//! Gauges whose series come and go with objects.
+//! What is told of clusters, pools and machines: made from the caches whenever it is asked for, so that nothing is kept twice and
+//! what is deleted is told no more.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 
-use prometheus::{GaugeVec, Opts, Registry};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use seedbed_crds::{DevCluster, DevMachine, NodePool};
 
-/// A gauge of which each object has a set of series.
-#[derive(Debug)]
-pub(super) struct ObjectGauge {
-    gauge: GaugeVec,
-    series: Mutex<HashMap<Vec<String>, HashSet<Vec<String>>>>,
+/// The statuses that a condition can have.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+/// A cache of that kind.
+type Cache<K> = Store<DeserializeGuard<K>>;
+
+/// Gauges of all objects in the caches. Labels are in the order of their names, as Prometheus' own are.
+pub(super) struct Objects {
+    clusters: Cache<DevCluster>,
+    pools: Cache<NodePool>,
+    machines: Cache<DevMachine>,
+    cluster_info: Desc,
+    cluster_conditions: Desc,
+    machine_phases: Desc,
+    pool_wanted: Desc,
+    pool_present: Desc,
+    pool_ready: Desc,
 }
 
-impl ObjectGauge {
-    /// A gauge whose first labels name the object and whose `rest` tells its series apart.
+impl Objects {
     pub(super) fn new(
-        registry: &Registry,
-        name: &str,
-        help: &str,
-        object: &[&str],
-        rest: &[&str],
+        clusters: Cache<DevCluster>,
+        pools: Cache<NodePool>,
+        machines: Cache<DevMachine>,
     ) -> Result<Self, prometheus::Error> {
-        let gauge = GaugeVec::new(Opts::new(name, help), &[object, rest].concat())?;
-        registry.register(Box::new(gauge.clone()))?;
+        let described = |name: &str, help: &str, labels: &[&str]| {
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
+        };
+        let pools_label = &["name", "namespace"];
         Ok(Self {
-            gauge,
-            series: Mutex::default(),
+            clusters,
+            pools,
+            machines,
+            cluster_info: described(
+                "seedbed_devcluster_info",
+                "DevClusters with their version and host; always 1.",
+                &["host", "name", "namespace", "version"],
+            )?,
+            cluster_conditions: described(
+                "seedbed_devcluster_status_condition",
+                "Conditions of DevClusters: 1 for the status that the condition has, 0 for the others.",
+                &["name", "namespace", "status", "type"],
+            )?,
+            machine_phases: described(
+                "seedbed_devmachine_status_phase",
+                "DevMachines with their cluster and phase; always 1.",
+                &["cluster", "name", "namespace", "phase"],
+            )?,
+            pool_wanted: described(
+                "seedbed_nodepool_spec_replicas",
+                "How many workers a NodePool should have.",
+                pools_label,
+            )?,
+            pool_present: described(
+                "seedbed_nodepool_status_replicas",
+                "How many machines a NodePool has.",
+                pools_label,
+            )?,
+            pool_ready: described(
+                "seedbed_nodepool_status_replicas_ready",
+                "How many machines of a NodePool are Ready nodes.",
+                pools_label,
+            )?,
         })
     }
+}
 
-    /// Gives the object these series (the labels of `rest`, and the value) and no others.
-    pub(super) fn replace(&self, object: &[String], series: impl IntoIterator<Item = (Vec<String>, f64)>) {
-        let mut known = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut now = HashSet::new();
-        for (rest, value) in series {
-            if let Ok(gauge) = self.gauge.get_metric_with_label_values(&labels(object, &rest)) {
-                gauge.set(value);
-                now.insert(rest);
+impl Collector for Objects {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![
+            &self.cluster_info,
+            &self.cluster_conditions,
+            &self.machine_phases,
+            &self.pool_wanted,
+            &self.pool_present,
+            &self.pool_ready,
+        ]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut info = Family::of(&self.cluster_info);
+        let mut conditions = Family::of(&self.cluster_conditions);
+        each(&self.clusters, |cluster, namespace, name| {
+            let spec = &cluster.spec;
+            info.add([&spec.host_ref.name, name, namespace, &spec.version], 1.0);
+            for condition in cluster.status.iter().flat_map(|status| &status.conditions) {
+                for status in STATUSES {
+                    let value = if condition.status == status { 1.0 } else { 0.0 };
+                    conditions.add([name, namespace, status, &condition.type_], value);
+                }
             }
-        }
-        let before = known.remove(object).unwrap_or_default();
-        for rest in before.difference(&now) {
-            // It was there: it can be removed.
-            let _ = self.gauge.remove_label_values(&labels(object, rest));
-        }
-        if !now.is_empty() {
-            known.insert(object.to_vec(), now);
+        });
+        let mut phases = Family::of(&self.machine_phases);
+        each(&self.machines, |machine, namespace, name| {
+            let phase = machine.status.as_ref().and_then(|status| status.phase.as_deref());
+            let cluster = &machine.spec.cluster_ref.name;
+            phases.add([cluster, name, namespace, phase.unwrap_or("Unknown")], 1.0);
+        });
+        let mut wanted = Family::of(&self.pool_wanted);
+        let mut present = Family::of(&self.pool_present);
+        let mut ready = Family::of(&self.pool_ready);
+        each(&self.pools, |pool, namespace, name| {
+            let status = pool.status.as_ref();
+            let (replicas, ready_replicas) = status.map_or((0, 0), |s| (s.replicas, s.ready_replicas));
+            wanted.add([name, namespace], f64::from(pool.spec.replicas));
+            present.add([name, namespace], f64::from(replicas));
+            ready.add([name, namespace], f64::from(ready_replicas));
+        });
+        [info, conditions, phases, wanted, present, ready]
+            .into_iter()
+            .map(Family::finished)
+            .collect()
+    }
+}
+
+/// Tells of every object in the cache that fits its type, with its namespace and name.
+fn each<K: Resource<DynamicType = ()> + Clone + 'static>(
+    cache: &Cache<K>,
+    mut tell: impl FnMut(&K, &str, &str),
+) {
+    for object in cache.state() {
+        if let Ok(read) = &object.0 {
+            tell(read, &read.namespace().unwrap_or_default(), &read.name_any());
         }
     }
 }
 
-fn labels<'a>(object: &'a [String], rest: &'a [String]) -> Vec<&'a str> {
-    object.iter().chain(rest).map(String::as_str).collect()
+/// The series of one gauge.
+struct Family<'a> {
+    desc: &'a Desc,
+    series: Vec<Metric>,
+}
+
+impl<'a> Family<'a> {
+    fn of(desc: &'a Desc) -> Self {
+        Self {
+            desc,
+            series: Vec::new(),
+        }
+    }
+
+    fn add<const N: usize>(&mut self, labels: [&str; N], value: f64) {
+        let pairs = self.desc.variable_labels.iter().zip(labels);
+        let pairs = pairs.map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.clone());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(pairs.collect());
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        self.series.push(metric);
+    }
+
+    fn finished(self) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(self.desc.fq_name.clone());
+        family.set_help(self.desc.help.clone());
+        family.set_field_type(MetricType::GAUGE);
+        family.set_metric(self.series);
+        family
+    }
 }

@@ -8,8 +8,8 @@ mod status;
 
 use std::time::Duration;
 
+use kube::Api;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
 use seedbed_planner::effect::Effect as _;
@@ -41,12 +41,8 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
     let context = &world.context;
     let api = Api::<DevCluster>::namespaced(context.client.clone(), &owned::namespace(cached));
     let Some(cluster) = current(world, &api, cached).await? else {
-        context
-            .metrics
-            .cluster_gone(&owned::namespace(cached), &cached.name_any());
         return Ok(Action::await_change());
     };
-    context.metrics.cluster(&cluster);
     let going = cluster.metadata.deletion_timestamp.is_some();
     if going && !finalizer::is_set(&cluster) {
         return Ok(Action::await_change());
@@ -83,10 +79,7 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         pools: &pools,
     };
     let status = status::build(&pass, context.clock.now());
-    let saved = transitions::save_paced(world, api, &subject.cluster, status).await?;
-    if let Some(written) = &saved.written {
-        context.metrics.cluster(written);
-    }
+    let later = transitions::save_paced(world, api, &subject.cluster, status).await?;
     policies::warn(subject, world).await;
     if let Some(error) = error {
         return Err(error);
@@ -96,7 +89,7 @@ async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Res
         Decision::Blocked(..) | Decision::Stalled(..) => jittered(&*context.random, BLOCKED),
         Decision::Settled => jittered(&*context.random, LATER),
     };
-    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+    Ok(Action::requeue(later.map_or(next, |later| later.min(next))))
 }
 
 /// Does what was decided. A step that failed becomes what is in the way, so that the status says it.
@@ -132,9 +125,6 @@ async fn leave(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Resul
             }
             let work = apply::apply(cluster::Effect::RemoveFinalizer, subject, world);
             effect::carry_out(describe(&subject.cluster), cluster::Effect::RemoveFinalizer, work).await?;
-            context
-                .metrics
-                .cluster_gone(&owned::namespace(&subject.cluster), &subject.cluster.name_any());
             return Ok(Action::await_change());
         }
         Decision::Do(effect) => effect.describe().to_owned(),

@@ -43,10 +43,8 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     let namespace = owned::namespace(cached);
     let api = Api::<DevMachine>::namespaced(context.client.clone(), &namespace);
     let Some(machine) = current(world, &api, cached).await? else {
-        context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     };
-    context.metrics.machine(&machine);
     let leaving = machine.metadata.deletion_timestamp.is_some();
     if leaving && !finalizer::is_set(&machine) {
         return Ok(Action::await_change());
@@ -56,7 +54,6 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         // What is left of it on its host, if anything, has lost its owner, as the host's status tells.
         let work = let_go(world, &machine);
         effect::carry_out(describe(&machine), machine::Effect::RemoveFinalizer, work).await?;
-        context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     }
     let Some(subject) = subject(machine, world).await? else {
@@ -76,19 +73,15 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     };
     let (decision, outcome, error) = carry_out(decided, &subject, &facts, world).await;
     if outcome.gone {
-        context.metrics.machine_gone(&namespace, &cached.name_any());
         return Ok(Action::await_change());
     }
     let status = status::build(&subject, &facts, &decision, outcome, now);
-    let saved = transitions::save_paced(world, &api, &subject.machine, status).await?;
-    if let Some(written) = &saved.written {
-        context.metrics.machine(written);
-    }
+    let later = transitions::save_paced(world, &api, &subject.machine, status).await?;
     if let Some(error) = error {
         return Err(error);
     }
     let next = next(&decision, context);
-    Ok(Action::requeue(saved.later.map_or(next, |later| later.min(next))))
+    Ok(Action::requeue(later.map_or(next, |later| later.min(next))))
 }
 
 /// Whether the machine's cluster, which goes only after its machines, is gone all the same: somebody took its finalizer off, or the request

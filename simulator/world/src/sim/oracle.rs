@@ -433,10 +433,8 @@ fn examine(
             "metadata of {kind} {name}, which a user made, are written"
         ));
     }
-    if let Some(problem) = before.and_then(|before| order::back(kind, before, object)) {
-        return Some(format!("{kind} {name}: {problem}"));
-    }
-    if let Some(problem) = author.and_then(|step| order::blind(step, object)) {
+    let back = before.and_then(|before| order::back(kind, before, object));
+    if let Some(problem) = back.or_else(|| order::blind(author?, object)) {
         return Some(format!("{kind} {name}: {problem}"));
     }
     if kind == "DevMachine"
