@@ -61,6 +61,12 @@ sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one 
 	@cargo build $(IN_SIM) --bin seedbed-sim
 	@$(SIMULATE) $(if $(VERBOSE),one $(FROM) --script --log --told,run --seeds $(SEEDS) --from $(FROM))
 
+# The programs that `sim` and `planted` run.
+.PHONY: simulator
+simulator:
+	@cargo build $(IN_SIM) --bin seedbed-sim
+	@cargo test $(IN_SIM) --test planted --no-run
+
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create

@@ -23,6 +23,7 @@ mod releases;
 mod said;
 mod secrets;
 mod transitions;
+mod turns;
 mod world;
 
 use std::fmt::Debug;
@@ -67,6 +68,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         policies: said::Said::default(),
         allocations: kept::Kept::default(),
         keys: kept::Kept::default(),
+        key_turns: turns::Turns::default(),
         kubeconfigs: kept::Kept::default(),
         ranges: cluster::Ranges::default(),
         versions: kept::Kept::default(),

@@ -20,6 +20,7 @@ use super::index::{self, Index};
 use super::inventories::Inventories;
 use super::kept::Kept;
 use super::said::Said;
+use super::turns::Turns;
 use super::{allocations, owned, pki};
 use crate::context::Context;
 use crate::errors::Error;
@@ -42,6 +43,8 @@ pub struct World {
     pub allocations: Kept<Stored>,
     /// Keys by their cluster's UID.
     pub keys: Kept<Arc<ClusterPki>>,
+    /// Held while a cluster's keys are made, or read for the first time, by the cluster's UID: its machines would read what is made just now.
+    pub key_turns: Turns<()>,
     /// The API server that the kubeconfig in a cluster's Secret leads to, by the cluster's UID.
     pub kubeconfigs: Kept<Ipv4Addr>,
     /// Ranges that are in use on the hosts; held while one is chosen.
@@ -137,7 +140,13 @@ impl World {
 
     /// The cluster's keys; none where at least one of their Secrets is not there yet.
     pub async fn keys(&self, cluster: &DevCluster) -> Result<Option<Arc<ClusterPki>>, Error> {
-        match self.keys.get(&owned::uid(cluster), self.context.clock.elapsed()) {
+        let uid = owned::uid(cluster);
+        let known = || self.keys.get(&uid, self.context.clock.elapsed());
+        if let Some(keys) = known() {
+            return Ok(Some(keys));
+        }
+        let _turn = self.key_turns.hold(&uid).await;
+        match known() {
             Some(keys) => Ok(Some(keys)),
             None => self.present_keys(cluster).await,
         }
@@ -168,6 +177,7 @@ impl World {
         self.policies.forget(cluster);
         self.allocations.forget(&uid);
         self.keys.forget(&uid);
+        self.key_turns.forget(&uid);
         self.kubeconfigs.forget(&uid);
     }
 

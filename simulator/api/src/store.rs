@@ -44,6 +44,8 @@ pub struct Store {
     made: u64,
     seed: Uuid,
     log: Log,
+    /// Whether nothing that happened since garbage was last looked for can have left any.
+    is_clean: bool,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
             made: 0,
             seed: Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()),
             log: Log::default(),
+            is_clean: true,
         }
     }
 
@@ -290,6 +293,9 @@ impl Store {
     /// Deletes one object that has owners and none of them is there any more; whether there was one. The garbage collector of a real
     /// cluster comes some time later, too.
     pub fn collect(&mut self, now: Timestamp) -> bool {
+        if self.is_clean {
+            return false;
+        }
         let garbage = self.objects.iter().find_map(|(kind, objects)| {
             let ((namespace, name), _) = objects.iter().find(|((namespace, _), object)| {
                 let owners = owners(object);
@@ -300,6 +306,7 @@ impl Store {
             Some((kind.clone(), namespace.clone(), name.clone()))
         });
         let Some((kind, namespace, name)) = garbage else {
+            self.is_clean = true;
             return false;
         };
         self.delete(&kind, &namespace, &name, &Preconditions::default(), now)
@@ -430,6 +437,12 @@ impl Store {
     }
 
     fn tell(&mut self, kind: &Kind, change: Change, before: Option<Value>, object: Value) {
+        // Only an owner that goes, or one that never was, leaves garbage.
+        let owners = |object: &Value| object["metadata"]["ownerReferences"].clone();
+        let same_owners = before
+            .as_ref()
+            .is_some_and(|before| owners(before) == owners(&object));
+        self.is_clean &= change == Change::Modified && same_owners;
         self.log.add(Event {
             revision: self.revision,
             change,

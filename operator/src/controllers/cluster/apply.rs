@@ -80,6 +80,7 @@ async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     context.children.forget(&access::key(cluster));
     world.accesses.forget(&owned::uid(cluster));
     world.kubeconfigs.forget(&owned::uid(cluster));
+    let _turn = world.key_turns.hold(&owned::uid(cluster)).await;
     let made = pki::create(&context.client, cluster, context.clock.now().as_second())
         .await
         .map_err(|e| Error::step("keys", e))?;

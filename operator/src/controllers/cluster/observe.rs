@@ -138,7 +138,8 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             !strays(subject, stored, network).is_empty()
         }),
         network: network(subject, found),
-        kubeconfig: has_kubeconfig(subject, world).await?,
+        // Before there are keys it is not there either, and is not asked for.
+        kubeconfig: (pki || initialized) && has_kubeconfig(subject, world).await?,
         initialized,
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
             up_to_date: m.spec.template_hash == hash,

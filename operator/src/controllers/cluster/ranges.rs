@@ -1,16 +1,14 @@
 //! Which ranges are in use on a host, known for a moment.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kube::ResourceExt;
 use seedbed_crds::HypervisorHost;
 use seedbed_hypervisor::Hypervisor;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::controllers::allocations;
+use crate::controllers::turns::Turns;
 use crate::controllers::world::World;
 use crate::errors::Error;
 
@@ -20,8 +18,7 @@ const KEPT: Duration = Duration::from_secs(5);
 
 /// The ranges on all hosts. Whoever looks at those of a host, or allots one, holds them: what was listed before somebody allotted a
 /// range would be taken for the present otherwise, and the range be allotted again.
-#[derive(Debug, Default)]
-pub struct Ranges(Mutex<HashMap<String, Arc<tokio::sync::Mutex<OnHost>>>>);
+pub type Ranges = Turns<OnHost>;
 
 /// The ranges on one host.
 #[derive(Debug, Default)]
@@ -33,17 +30,6 @@ struct Known {
     at: Duration,
     /// Each with the UID of the cluster that has it, where it is one's.
     used: Vec<(Option<String>, Ipv4Net)>,
-}
-
-impl Ranges {
-    /// Those of one host, once nobody else holds them.
-    pub async fn hold(&self, host: &str) -> OwnedMutexGuard<OnHost> {
-        let of_host = {
-            let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.entry(host.to_owned()).or_default().clone()
-        };
-        of_host.lock_owned().await
-    }
 }
 
 impl OnHost {

@@ -115,6 +115,7 @@ fn stage(effect: Effect) -> (Reason, &'static str) {
         | Effect::RecordSuccess
         | Effect::RecordFailure => (Reason::Bootstrapping, "kubeadm runs"),
         Effect::ApplyNodeSettings => (Reason::NodeNotReady, "the node gets its labels and pod range"),
+        Effect::StartDomain => (Reason::Provisioning, "the virtual machine is being started"),
         _ => (Reason::Provisioning, "the virtual machine is being made"),
     }
 }
@@ -162,15 +163,13 @@ fn infrastructure(facts: &Facts, decision: &Decision, leaving: bool, bootstrappe
             let found = format!("the virtual machine is not running: {:?}", domain.power);
             Finding::new(type_, false, Reason::NotRunning, found)
         }
-        (None, Decision::Wait(wait)) if facts.host_answered => {
+        (_, Decision::Wait(wait)) if facts.host_answered => {
             Finding::new(type_, false, wait.reason, wait.message.clone())
         }
-        _ if facts.host_answered => Finding::new(
-            type_,
-            false,
-            Reason::Provisioning,
-            "the virtual machine is being made",
-        ),
+        (_, Decision::Do(effect)) if facts.host_answered => {
+            let (reason, message) = stage(*effect);
+            Finding::new(type_, false, reason, message)
+        }
         _ => Finding::new(
             type_,
             Status::Unknown,

@@ -433,8 +433,7 @@ fn examine(
             "metadata of {kind} {name}, which a user made, are written"
         ));
     }
-    let back = before.and_then(|before| order::back(kind, before, object));
-    if let Some(problem) = back.or_else(|| order::blind(author?, object)) {
+    if let Some(problem) = wrongly_said(event, author, hosts, &state.late) {
         return Some(format!("{kind} {name}: {problem}"));
     }
     if kind == "DevMachine"
@@ -488,6 +487,20 @@ fn examine(
         }
         _ => None,
     }
+}
+
+/// What a status says that cannot be so.
+fn wrongly_said(
+    event: &Event,
+    author: Option<&Step>,
+    hosts: &[Inventory],
+    late: &BTreeSet<String>,
+) -> Option<String> {
+    let before = event.before.as_ref();
+    before
+        .and_then(|before| order::back(event.kind.kind, before, &event.object))
+        .or_else(|| order::blind(author?, &event.object))
+        .or_else(|| order::unmade(author?, &event.object, hosts, late))
 }
 
 /// What a machine got once stays its own.

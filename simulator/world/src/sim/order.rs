@@ -113,6 +113,30 @@ pub(crate) fn blind(step: &Step, after: &Value) -> Option<String> {
     (made_for != is).then(|| format!("a status for generation {made_for} is written over generation {is}"))
 }
 
+/// A machine that is told to be in the making while its domain runs: that the host did not answer is taken for that it is not there.
+/// What a call did that was carried out late nobody knew.
+pub(crate) fn unmade(
+    step: &Step,
+    machine: &Value,
+    hosts: &[Inventory],
+    late: &BTreeSet<String>,
+) -> Option<String> {
+    if !step.object.ends_with("/status") {
+        return None;
+    }
+    let conditions = machine["status"]["conditions"].as_array()?;
+    let is_made = |c: &Value| path(c, &["message"]).is_some_and(|text| text.contains("is being made"));
+    if !conditions.iter().any(is_made) {
+        return None;
+    }
+    let is_its = |d: &&DomainFacts| {
+        let owner = d.owner.as_ref().and_then(|owner| owner.machine_uid.as_deref());
+        owner == Some(uid(machine)) && d.power == PowerState::Running && !late.contains(&d.name)
+    };
+    let found = hosts.iter().flat_map(|host| &host.domains).find(is_its)?;
+    Some(format!("it is told to be made, and domain {} runs", found.name))
+}
+
 /// Why a worker that is made is one too many.
 pub(crate) fn one_too_many(change: Change, machine: &Value, objects: &Objects<'_>) -> Option<String> {
     if change != Change::Added {
