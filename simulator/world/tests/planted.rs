@@ -13,7 +13,7 @@ use seedbed_simulation::sim::{Script, run};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How many seeds a bug may need. Without a bug none of them finds anything.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 100;
 
 /// A test for each bug. In an unoptimised build they take minutes: `make planted` runs them.
 fn main() -> ExitCode {
