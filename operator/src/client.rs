@@ -12,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, Client, ClientBuilder, ConfigExt, DynBody};
+use tokio_rustls::rustls::client::Resumption;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 /// How long a connection to an API server may take to be made.
@@ -21,6 +22,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// answer may take. One that does not answer is closed, and watches on it are begun anew: a machine that lost its power closes nothing.
 /// An API server whose processor is emulated may take many seconds, and to begin anew would cost it more than the answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How many TLS sessions a client keeps to resume: it has one server, and room for rustls' usual 256 takes tens of kilobytes.
+const SESSIONS: usize = 1;
 /// How many bytes of one answer may be under way.
 const WINDOW: u32 = 1 << 20;
 
@@ -40,8 +43,10 @@ pub fn build(config: Config, limit: Duration) -> Result<Client, kube::Error> {
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_LIMIT.min(limit)));
     connector.set_keepalive(Some(KEEPALIVE));
+    let mut tls = config.rustls_client_config()?;
+    tls.resumption = Resumption::in_memory_sessions(SESSIONS);
     let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config.rustls_client_config()?)
+        .with_tls_config(tls)
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(connector);
