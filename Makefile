@@ -64,8 +64,7 @@ sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one 
 # The programs that `sim` and `planted` run.
 .PHONY: simulator
 simulator:
-	@cargo build $(IN_SIM) --bin seedbed-sim
-	@cargo test $(IN_SIM) --test planted --no-run
+	@cargo build $(IN_SIM) --bin seedbed-sim --test planted
 
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)

@@ -438,7 +438,6 @@ impl Store {
 
     fn tell(&mut self, kind: &Kind, change: Change, before: Option<Value>, object: Value) {
         // Only an owner that goes, or one that never was, leaves garbage.
-        let owners = |object: &Value| object["metadata"]["ownerReferences"].clone();
         let same_owners = before
             .as_ref()
             .is_some_and(|before| owners(before) == owners(&object));

@@ -75,18 +75,18 @@ pub async fn add_finalizer(cluster: &DevCluster, world: &World) -> Result<(), Er
 }
 
 async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
-    let context = &world.context;
+    let (context, uid) = (&world.context, owned::uid(cluster));
     // What was made from keys that are gone is of no use with the new ones.
     context.children.forget(&access::key(cluster));
-    world.accesses.forget(&owned::uid(cluster));
-    world.kubeconfigs.forget(&owned::uid(cluster));
-    let _turn = world.key_turns.hold(&owned::uid(cluster)).await;
+    world.accesses.forget(&uid);
+    world.kubeconfigs.forget(&uid);
+    let _turn = world.key_turns.hold(&uid).await;
     let made = pki::create(&context.client, cluster, context.clock.now().as_second())
         .await
         .map_err(|e| Error::step("keys", e))?;
     if let Some(keys) = made {
         let now = context.clock.elapsed();
-        world.keys.put(&owned::uid(cluster), Arc::new(keys), now);
+        world.keys.put(&uid, Arc::new(keys), now);
     }
     Ok(())
 }

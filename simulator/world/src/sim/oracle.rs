@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use seedbed_hypervisor::{Inventory, PowerState};
+use seedbed_hypervisor::Inventory;
 use seedbed_simulated_api::{Change, Event, Store};
 use serde_json::Value;
 
@@ -153,19 +153,11 @@ impl Oracle {
     /// What says that it is Ready and is not, by its UID.
     fn wrong_claims(&self) -> BTreeMap<String, String> {
         let hosts = self.on_hosts();
-        let runs = |uid: &str| {
-            hosts.iter().flat_map(|host| &host.domains).any(|d| {
-                d.power == PowerState::Running
-                    && d.owner
-                        .as_ref()
-                        .is_some_and(|o| o.machine_uid.as_deref() == Some(uid))
-            })
-        };
         self.world.api().with(|store| {
             let objects = Objects(store);
             let machines = objects
                 .all("DevMachine")
-                .filter(|object| says_ready(object) && !runs(uid(object)))
+                .filter(|object| says_ready(object) && order::running(&hosts, uid(object)).is_none())
                 .map(|object| (object, "it does not run"));
             let clusters = objects
                 .all("DevCluster")
@@ -497,10 +489,11 @@ fn wrongly_said(
     late: &BTreeSet<String>,
 ) -> Option<String> {
     let before = event.before.as_ref();
-    before
-        .and_then(|before| order::back(event.kind.kind, before, &event.object))
-        .or_else(|| order::blind(author?, &event.object))
-        .or_else(|| order::unmade(author?, &event.object, hosts, late))
+    let back = before.and_then(|before| order::back(event.kind.kind, before, &event.object));
+    if back.is_some() || author.is_none_or(|step| !step.object.ends_with("/status")) {
+        return back;
+    }
+    order::blind(&event.object).or_else(|| order::unmade(&event.object, hosts, late))
 }
 
 /// What a machine got once stays its own.

@@ -104,10 +104,7 @@ pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> 
 
 /// A status that was made for what the object was before somebody changed it: what was read is written over what is there by now.
 /// Every status says which generation it is for, and is written over the version that was read.
-pub(crate) fn blind(step: &Step, after: &Value) -> Option<String> {
-    if !step.object.ends_with("/status") {
-        return None;
-    }
+pub(crate) fn blind(after: &Value) -> Option<String> {
     let made_for = after["status"]["observedGeneration"].as_i64()?;
     let is = after["metadata"]["generation"].as_i64()?;
     (made_for != is).then(|| format!("a status for generation {made_for} is written over generation {is}"))
@@ -115,26 +112,21 @@ pub(crate) fn blind(step: &Step, after: &Value) -> Option<String> {
 
 /// A machine that is told to be in the making while its domain runs: that the host did not answer is taken for that it is not there.
 /// What a call did that was carried out late nobody knew.
-pub(crate) fn unmade(
-    step: &Step,
-    machine: &Value,
-    hosts: &[Inventory],
-    late: &BTreeSet<String>,
-) -> Option<String> {
-    if !step.object.ends_with("/status") {
-        return None;
-    }
+pub(crate) fn unmade(machine: &Value, hosts: &[Inventory], late: &BTreeSet<String>) -> Option<String> {
     let conditions = machine["status"]["conditions"].as_array()?;
     let is_made = |c: &Value| path(c, &["message"]).is_some_and(|text| text.contains("is being made"));
     if !conditions.iter().any(is_made) {
         return None;
     }
-    let is_its = |d: &&DomainFacts| {
-        let owner = d.owner.as_ref().and_then(|owner| owner.machine_uid.as_deref());
-        owner == Some(uid(machine)) && d.power == PowerState::Running && !late.contains(&d.name)
-    };
-    let found = hosts.iter().flat_map(|host| &host.domains).find(is_its)?;
+    let found = running(hosts, uid(machine)).filter(|d| !late.contains(&d.name))?;
     Some(format!("it is told to be made, and domain {} runs", found.name))
+}
+
+/// The machine's domain, where it runs.
+pub(crate) fn running<'a>(hosts: &'a [Inventory], machine_uid: &str) -> Option<&'a DomainFacts> {
+    let is_its = |owner: &Owner| owner.machine_uid.as_deref() == Some(machine_uid);
+    let mut domains = hosts.iter().flat_map(|host| &host.domains);
+    domains.find(|d| d.power == PowerState::Running && d.owner.as_ref().is_some_and(is_its))
 }
 
 /// Why a worker that is made is one too many.
