@@ -4,14 +4,16 @@
 //! address ([`Machines::api`]) for as long as the machine runs; a worker's job joins it, if its token is the right one.
 //!
 //! What takes time takes the time that [`Timing`] says, by timers of whoever drives the simulation ([`Timers`]). What is not
-//! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods but those of the control plane,
-//! and so drains, `DaemonSets` and controllers of the child; that leases are renewed; etcd beyond its pod; the network between machines. Certificates and connections are those of whoever is told of the
-//! control planes ([`ControlPlanes`]); without one, the APIs are called in the process.
+//! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods' containers; controllers of the
+//! child but its scheduler's choice of a node, and those of disruption budgets and of pods whose node is gone; that leases are renewed;
+//! etcd beyond its pod; the network between machines. Certificates and connections are those of whoever is told of the control planes
+//! ([`ControlPlanes`]); without one, the APIs are called in the process.
 
 mod cluster;
 mod job;
 mod machines;
 mod timing;
+mod workload;
 
 pub use machines::{ControlPlanes, Failure, Machines};
 pub use timing::{Timers, Timing};

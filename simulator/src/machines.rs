@@ -12,10 +12,12 @@ use seedbed_hypervisor::DomainSpec;
 use seedbed_hypervisor::simulated::{Guests, Simulated};
 use seedbed_simulated_api::ApiServer;
 
-use crate::cluster;
 use crate::job::{self, Kubeadm, NodeSpec};
 use crate::timing::{Timers, Timing};
+use crate::{cluster, workload};
 
+/// Between two looks of a cluster's scheduler, kubelets and controllers at its pods.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Between two attempts of a worker to join.
 const JOIN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -283,12 +285,15 @@ impl Machines {
         if resumes {
             self.after(self.timing().api_server, move |machines| {
                 let process = machines.next_server();
-                machines.in_boot(&boot, |disk| {
-                    if let Some(cluster) = &mut disk.cluster {
-                        cluster.process = process;
-                        cluster.answers = machines.answers(cluster).is_ok();
-                    }
+                let address = machines.in_boot(&boot, |disk| {
+                    let cluster = disk.cluster.as_mut()?;
+                    cluster.process = process;
+                    cluster.answers = machines.answers(cluster).is_ok();
+                    Some(cluster.address)
                 });
+                if let Some(Some(address)) = address {
+                    machines.tend(address, process);
+                }
                 machines.report_ready(&boot);
             });
         } else {
@@ -440,6 +445,7 @@ impl Machines {
         if is_on != Some(true) {
             return;
         }
+        self.tend(address, process);
         self.report_ready(&boot);
         self.after(self.timing().init, move |machines| {
             if fails {
@@ -453,6 +459,22 @@ impl Machines {
             if ended.is_some() {
                 machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
                 machines.bring_dns(address);
+            }
+        });
+    }
+
+    /// Looks after the pods of a cluster for as long as that process is its API server.
+    fn tend(&self, address: Ipv4Addr, process: u64) {
+        self.after(HOUSEKEEPING, move |machines| {
+            let (is_its, kubelets) = {
+                let state = machines.lock();
+                let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
+                let is_its = clusters.any(|c| c.address == address && c.process == process);
+                (is_its, state.kubelets(address))
+            };
+            if is_its {
+                machines.with_api(address, |store, now| workload::tend(store, &kubelets, now));
+                machines.tend(address, process);
             }
         });
     }
@@ -618,6 +640,19 @@ struct Init {
 }
 
 impl State {
+    /// The nodes of the cluster at that address whose kubelets run and reach it.
+    fn kubelets(&self, address: Ipv4Addr) -> BTreeSet<String> {
+        let reach = |(domain, power): &(&String, &Power)| {
+            power.agent && !power.suspended && !self.isolated.contains(*domain)
+        };
+        let powers = self.on.iter().filter(reach).map(|(_, power)| power);
+        let nodes = powers.filter_map(|power| self.disks.get(&power.disk)?.node.as_ref());
+        nodes
+            .filter(|(_, of)| *of == address)
+            .map(|(node, _)| node.name.clone())
+            .collect()
+    }
+
     /// The cluster whose control plane has that address and power.
     fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
         self.on

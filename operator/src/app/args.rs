@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::context::Settings;
 use crate::lease::LeaseName;
 use crate::telemetry::LogFormat;
 
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value_t = identity())]
     pub identity: String,
     /// How many objects of each kind are worked on at the same time.
-    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "NUMBER", default_value_t = Settings::default().concurrency, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 }
 

@@ -24,7 +24,7 @@ use crate::context::{
 };
 use crate::events::EventRecorder;
 use crate::health::{Health, Role};
-use crate::hosts::{HostKeeper, Measured, open};
+use crate::hosts::{Bounded, HostKeeper, Measured, open};
 use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::schema::{self, SchemaError};
@@ -167,8 +167,9 @@ fn context(
     let tasks: Arc<dyn Tasks> = Arc::new(TokioTasks);
     let (counted, timed) = (metrics.clone(), clock.clone());
     let hosts = HostKeeper::new(tasks.clone(), move |host| {
+        let bounded = Arc::new(Wrapped::new(open(host), Bounded::new(timed.clone())));
         Arc::new(Wrapped::new(
-            open(host),
+            bounded,
             Measured::new(counted.clone(), timed.clone()),
         ))
     });

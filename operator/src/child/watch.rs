@@ -22,7 +22,7 @@ use crate::triggers::Triggers;
 /// How long an outage may be before what was seen is not relied on any more.
 const GRACE: Duration = Duration::from_secs(30);
 /// Between two looks whether a child that answers still does. A machine without power is noticed earlier by its connection.
-const PROBE_PERIOD: Duration = Duration::from_secs(30);
+const PROBE_PERIOD: Duration = Duration::from_mins(1);
 /// Between two looks whether a child that does not answer does now: how late its first answer may be noticed.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// Before a watch that failed is begun anew.

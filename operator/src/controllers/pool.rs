@@ -13,8 +13,9 @@ use seedbed_planner::conditions::{self, Finding, Summary};
 use seedbed_planner::pool::{self, Effect, PoolMachine, PoolPlan, Rollout};
 use seedbed_planner::{names, template};
 
+use super::current::{current, let_go};
 use super::world::World;
-use super::{machine, owned, profile, transitions};
+use super::{finalizer, machine, owned, profile, transitions};
 use crate::context::jittered;
 use crate::effect;
 use crate::errors::Error;
@@ -31,27 +32,32 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     let context = &world.context;
     let namespace = owned::namespace(cached);
     let api = Api::<NodePool>::namespaced(context.client.clone(), &namespace);
-    let found = api
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(|e| Error::api(describe(cached), e))?;
-    let Some(pool) = found.filter(|p| p.uid() == cached.uid()) else {
+    let Some(pool) = current(world, &api, cached).await? else {
         return Ok(Action::await_change());
     };
-    let machines = machines(&pool, world).await?;
     if pool.metadata.deletion_timestamp.is_some() {
-        return leave(&pool, &machines, world).await;
+        return leave(&pool, world).await;
     }
-    if !super::finalizer::is_set(&pool) {
-        let work = super::finalizer::add(&context.client, &pool);
+    if !finalizer::is_set(&pool) {
+        let work = finalizer::add(&context.client, &pool);
         effect::carry_out(describe(&pool), Effect::AddFinalizer, work).await?;
         return Ok(Action::requeue(Duration::ZERO));
     }
     let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
-    if remove_strays(&pool, cluster.as_ref(), &machines, world).await? {
-        return Ok(Action::requeue(SOON));
+    let mut machines = world.machines_of_pool(&pool);
+    let mut decided = decide(&pool, cluster.as_ref(), &machines, world);
+    let known = cluster
+        .as_ref()
+        .and_then(|cluster| cluster.metadata.uid.as_deref());
+    let has_strays = strays(known, &machines).next().is_some();
+    if has_strays || decided.as_ref().is_ok_and(PoolPlan::changes_something) {
+        machines = present_machines(&pool, world).await?;
+        if remove_strays(&pool, cluster.as_ref(), &machines, world).await? {
+            return Ok(Action::requeue(SOON));
+        }
+        decided = decide(&pool, cluster.as_ref(), &machines, world);
     }
-    let (plan, problem) = match decide(&pool, cluster.as_ref(), &machines, world) {
+    let (plan, problem) = match decided {
         Ok(plan) => (plan, None),
         Err(summary) => (PoolPlan::default(), Some(summary)),
     };
@@ -71,9 +77,9 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     Ok(Action::requeue(later.map_or(next, |later| later.min(next))))
 }
 
-/// The pool's machines, as the API server has them now: what is made or removed depends on their number, and a cache that lags
-/// would make or remove one too many.
-async fn machines(pool: &NodePool, world: &World) -> Result<Vec<DevMachine>, Error> {
+/// The pool's machines, as the API server has them now, for what makes or removes some: that depends on their number, and a cache that
+/// lags would make or remove one too many.
+async fn present_machines(pool: &NodePool, world: &World) -> Result<Vec<DevMachine>, Error> {
     let selector = kube::api::ListParams::default().labels(&selector(pool));
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
     let uid = owned::uid(pool);
@@ -96,26 +102,31 @@ async fn remove_strays(
     machines: &[DevMachine],
     world: &World,
 ) -> Result<bool, Error> {
-    let is_of = |machine: &DevMachine, uid: Option<&str>| {
-        uid.is_some() && owned::owner_uid(machine, "DevCluster") == uid
-    };
     let known = cluster.and_then(|cluster| cluster.metadata.uid.as_deref());
-    let of_another = |m: &&DevMachine| m.metadata.deletion_timestamp.is_none() && !is_of(m, known);
-    if !machines.iter().any(|m| of_another(&m)) {
+    if strays(known, machines).next().is_none() {
         return Ok(false);
     }
     let found = world
         .present_cluster(&owned::namespace(pool), &pool.spec.cluster_ref.name)
         .await?;
     let present = found.and_then(|found| found.uid);
-    let strays = machines.iter().filter(of_another);
     let mut any = false;
-    for machine in strays.filter(|m| !is_of(m, present.as_deref())) {
+    for machine in strays(present.as_deref(), machines).filter(|m| !is_of(m, known)) {
         let work = machine::delete(&world.context.client, machine);
         effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
         any = true;
     }
     Ok(any)
+}
+
+/// Machines that stay and are not of the cluster with that UID.
+fn strays<'a>(uid: Option<&'a str>, machines: &'a [DevMachine]) -> impl Iterator<Item = &'a DevMachine> {
+    let stays = |m: &&DevMachine| m.metadata.deletion_timestamp.is_none();
+    machines.iter().filter(stays).filter(move |m| !is_of(m, uid))
+}
+
+fn is_of(machine: &DevMachine, uid: Option<&str>) -> bool {
+    uid.is_some() && owned::owner_uid(machine, "DevCluster") == uid
 }
 
 fn selector(pool: &NodePool) -> String {
@@ -274,11 +285,12 @@ fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
 }
 
 /// A pool that goes takes its machines with it.
-async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Result<Action, Error> {
-    if !super::finalizer::is_set(pool) {
+async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
+    if !finalizer::is_set(pool) {
         return Ok(Action::await_change());
     }
     let context = &world.context;
+    let machines = present_machines(pool, world).await?;
     for machine in machines
         .iter()
         .filter(|m| m.metadata.deletion_timestamp.is_none())
@@ -287,7 +299,7 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
         effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
     }
     if machines.is_empty() {
-        let work = super::finalizer::remove(&context.client, pool);
+        let work = let_go(world, pool);
         effect::carry_out(describe(pool), Effect::RemoveFinalizer, work).await?;
         return Ok(Action::await_change());
     }
@@ -297,7 +309,7 @@ async fn leave(pool: &NodePool, machines: &[DevMachine], world: &World) -> Resul
     let status = status(
         pool,
         None,
-        machines,
+        &machines,
         &PoolPlan::default(),
         summary,
         context.clock.now(),
@@ -363,7 +375,7 @@ fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -
         );
         return Summary::Progressing(Reason::RollingOut, message);
     }
-    if total != wanted || !plan.create.is_empty() || !plan.delete.is_empty() {
+    if total != wanted || plan.changes_something() {
         return Summary::Progressing(Reason::Scaling, format!("{total} machines, {wanted} are wanted"));
     }
     if ready < wanted {

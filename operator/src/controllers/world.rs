@@ -253,6 +253,15 @@ impl World {
             .collect()
     }
 
+    /// All machines of that pool, by its UID.
+    pub fn machines_of_pool(&self, pool: &NodePool) -> Vec<DevMachine> {
+        let uid = owned::uid(pool);
+        let key = index::of_pool(&owned::namespace(pool), &owned::name(pool));
+        self.machines_at(&key)
+            .filter(|m| owned::owner_uid(m, "NodePool") == Some(&uid))
+            .collect()
+    }
+
     /// All machines on that host.
     pub fn machines_on_host(&self, host: &str) -> impl Iterator<Item = DevMachine> + use<'_> {
         self.machines_at(&index::of_host(host))

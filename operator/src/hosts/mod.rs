@@ -1,6 +1,7 @@
 //! The machines that run virtual machines: one backend for each `HypervisorHost`.
 
 mod backend;
+mod bounded;
 mod keeper;
 mod measured;
 
@@ -11,6 +12,7 @@ use seedbed_crds::HypervisorHost;
 use seedbed_hypervisor::{EventKind, Hypervisor};
 
 pub use backend::open;
+pub use bounded::Bounded;
 pub use keeper::HostKeeper;
 pub use measured::Measured;
 

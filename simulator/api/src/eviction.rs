@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::metadata::text;
 use crate::{Kind, Preconditions, Refusal, Selector, Store, Subresource};
 
 impl Store {
@@ -20,6 +21,7 @@ impl Store {
         let budgets = self.kinds().of_plural("poddisruptionbudgets").cloned();
         let covering: Vec<(Kind, Value)> = budgets
             .iter()
+            .filter(|_| !ignores_budgets(&pod))
             .flat_map(|kind| {
                 let all = self.list(kind, namespace, Selector::all());
                 all.filter(|budget| covers(budget, &pod))
@@ -50,8 +52,14 @@ impl Store {
     }
 }
 
+/// Whether the pod may be evicted whatever its budgets say: it goes already, or does not run.
+fn ignores_budgets(pod: &Value) -> bool {
+    let phase = pod["status"]["phase"].as_str().unwrap_or("Pending");
+    text(pod, "deletionTimestamp").is_some() || ["Succeeded", "Failed", "Pending"].contains(&phase)
+}
+
 /// Whether all labels that the budget wants are the pod's.
-fn covers(budget: &Value, pod: &Value) -> bool {
+pub fn covers(budget: &Value, pod: &Value) -> bool {
     let labels = &pod["metadata"]["labels"];
     let wanted = budget["spec"]["selector"]["matchLabels"].as_object();
     wanted.is_some_and(|wanted| wanted.iter().all(|(key, value)| labels[key] == *value))

@@ -129,6 +129,11 @@ impl Kinds {
         self.0.insert((kind.group, kind.plural), kind);
     }
 
+    /// All kinds, by their groups and names in paths.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.0.values()
+    }
+
     /// The first kind of that name in paths, by the order of the groups: the core group's comes first.
     pub fn of_plural(&self, plural: &str) -> Option<&Kind> {
         self.0.values().find(|k| k.plural == plural)

@@ -10,6 +10,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod discovery;
 mod eviction;
 mod kinds;
 mod metadata;
@@ -18,9 +19,12 @@ mod request;
 mod selector;
 mod server;
 mod store;
+mod table;
 mod watch;
 
+pub use eviction::covers;
 pub use kinds::{Kind, Kinds};
+pub use metadata::is_ready;
 pub use refusal::Refusal;
 pub use selector::Selector;
 pub use server::{ApiServer, Body};

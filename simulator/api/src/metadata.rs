@@ -55,3 +55,9 @@ pub(crate) fn owners(object: &Value) -> Vec<(&str, &str, &str, &str)> {
 pub(crate) fn stamp(now: Timestamp) -> Value {
     Value::from(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
+
+/// Whether the object says of itself that it is Ready.
+pub fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}

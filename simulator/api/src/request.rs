@@ -35,8 +35,29 @@ pub(crate) struct Asked {
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) verb: Verb,
-    /// Whether only metadata are wanted.
-    pub(crate) metadata_only: bool,
+    pub(crate) shape: Shape,
+}
+
+/// How objects are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Whole,
+    Metadata,
+    Table,
+}
+
+impl Shape {
+    /// By the header `Accept`, of which the first part counts.
+    fn of(accept: &str) -> Self {
+        let first = accept.split(',').next().unwrap_or_default();
+        if first.contains("as=PartialObjectMetadata") {
+            Self::Metadata
+        } else if first.contains("as=Table") {
+            Self::Table
+        } else {
+            Self::Whole
+        }
+    }
 }
 
 /// The parts of a request that count.
@@ -91,7 +112,7 @@ pub(crate) fn read(parts: &Parts<'_>, kinds: &Kinds) -> Result<Asked, Refusal> {
         kind: kind.clone(),
         namespace: namespace.to_owned(),
         verb: verb(parts, kind, name, sub)?,
-        metadata_only: parts.accept.contains("as=PartialObjectMetadata"),
+        shape: Shape::of(parts.accept),
     })
 }
 
@@ -154,6 +175,7 @@ fn preconditions(options: &Value) -> Preconditions {
     Preconditions {
         uid: of("uid"),
         resource_version: of("resourceVersion"),
+        grace_seconds: options["gracePeriodSeconds"].as_u64(),
     }
 }
 

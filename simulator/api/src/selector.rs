@@ -37,7 +37,7 @@ impl Selector {
     }
 
     /// Whatever there is.
-    pub(crate) fn all() -> &'static Self {
+    pub fn all() -> &'static Self {
         const { &Self(Vec::new()) }
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use jiff::Timestamp;
@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::refusal::about;
-use crate::request::{Asked, Parts, PatchType, Verb, read};
-use crate::{Kind, Refusal, Selector, Store, Subresource};
+use crate::request::{Asked, Parts, PatchType, Shape, Verb, read};
+use crate::table::table;
+use crate::{Kind, Refusal, Selector, Store, Subresource, discovery};
 
 /// The body of an answer: all at once, or a line for each event of a watch.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
@@ -86,6 +87,11 @@ impl ApiServer {
             "/livez" | "/readyz" | "/healthz" => return response(200, once(Bytes::from_static(b"ok"))),
             _ => {}
         }
+        if *parts.method == Method::GET
+            && let Some(found) = discovery::answer(parts.path, self.lock().kinds())
+        {
+            return whole(200, &found);
+        }
         let asked = match read(&parts, self.lock().kinds()) {
             Ok(asked) => asked,
             Err(refusal) => return refused(&refusal),
@@ -95,12 +101,12 @@ impl ApiServer {
                 verb: Verb::Watch(selector, from, told),
                 kind,
                 namespace,
-                metadata_only,
-            } => return self.watch(kind, namespace, selector, from, told, metadata_only),
+                shape,
+            } => return self.watch(kind, namespace, selector, from, told, shape),
             asked => {
-                let metadata_only = asked.metadata_only;
+                let shape = asked.shape;
                 self.with(|store| self.carry_out(store, asked))
-                    .map(|(code, value)| whole(code, &shown(value, metadata_only)))
+                    .map(|(code, value)| whole(code, &shown(value, shape, (self.now)())))
             }
         };
         result.unwrap_or_else(|refusal| refused(&refusal))
@@ -177,7 +183,7 @@ impl ApiServer {
         selector: Selector,
         from: Option<u64>,
         told: bool,
-        metadata_only: bool,
+        shape: Shape,
     ) -> Response<Body> {
         let mut waiting = VecDeque::new();
         let revision = {
@@ -210,9 +216,10 @@ impl ApiServer {
             let event = follower.next().await?;
             Some((event, follower))
         });
+        let now = self.now.clone();
         let frames = lines.map(move |event| {
             let event =
-                json!({"type": event["type"], "object": shown(event["object"].clone(), metadata_only)});
+                json!({"type": event["type"], "object": shown(event["object"].clone(), shape, now())});
             Ok(Frame::data(Bytes::from(format!("{event}\n"))))
         });
         response(200, frames.boxed())
@@ -302,12 +309,17 @@ fn success(code: u16) -> Value {
 }
 
 /// The object, or each of a list, as it was asked for.
-fn shown(mut value: Value, metadata_only: bool) -> Value {
-    if !metadata_only || value["kind"] == "Status" {
+fn shown(mut value: Value, shape: Shape, now: Timestamp) -> Value {
+    if value["kind"] == "Status" {
         return value;
     }
+    match shape {
+        Shape::Whole => return value,
+        Shape::Table => return table(&value, now),
+        Shape::Metadata => {}
+    }
     if let Some(items) = value["items"].as_array_mut() {
-        let items: Vec<_> = items.drain(..).map(|item| shown(item, true)).collect();
+        let items: Vec<_> = items.drain(..).map(|item| shown(item, shape, now)).collect();
         // A list of nothing is null there.
         let items = (!items.is_empty()).then_some(items);
         return json!({

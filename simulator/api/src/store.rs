@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -26,13 +26,15 @@ pub enum Subresource {
     Status,
 }
 
-/// What has to be so for a deletion.
+/// What has to be so for a deletion, and how it is carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
     /// The object's UID.
     pub uid: Option<String>,
     /// Its resourceVersion.
     pub resource_version: Option<String>,
+    /// How long a pod has that runs on a node; left out, as long as its own spec says.
+    pub grace_seconds: Option<u64>,
 }
 
 /// All objects of an API server.
@@ -277,15 +279,17 @@ impl Store {
                 return Err(Refusal::precondition(kind, name, &why));
             }
         }
-        if !has_finalizers(&old) {
+        let grace = grace(kind, &old, conditions);
+        if grace == 0 && !has_finalizers(&old) {
             return Ok(self.remove(kind, old));
         }
         if text(&old, "deletionTimestamp").is_some() {
             return Ok(old);
         }
         let mut object = old;
-        set(&mut object, "deletionTimestamp", stamp(now));
-        set(&mut object, "deletionGracePeriodSeconds", 0.into());
+        let at = now + SignedDuration::from_secs(i64::try_from(grace).unwrap_or(i64::MAX));
+        set(&mut object, "deletionTimestamp", stamp(at));
+        set(&mut object, "deletionGracePeriodSeconds", grace.into());
         bump_generation(kind, &mut object);
         Ok(self.put(kind, object))
     }
@@ -450,6 +454,23 @@ impl Store {
             object,
         });
     }
+}
+
+/// How many seconds the object stays before it goes: pods that a kubelet may be running have some.
+fn grace(kind: &Kind, object: &Value, conditions: &Preconditions) -> u64 {
+    /// What a pod has that says nothing else.
+    const DEFAULT: u64 = 30;
+    let phase = object["status"]["phase"].as_str().unwrap_or_default();
+    let may_run = object["spec"]["nodeName"].is_string() && !["Succeeded", "Failed"].contains(&phase);
+    if kind.plural != "pods" || !may_run {
+        return 0;
+    }
+    let own = || {
+        object["spec"]["terminationGracePeriodSeconds"]
+            .as_u64()
+            .unwrap_or(DEFAULT)
+    };
+    conditions.grace_seconds.unwrap_or_else(own)
 }
 
 fn place(object: &Value) -> Place {

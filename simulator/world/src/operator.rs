@@ -13,7 +13,7 @@ use seedbed_operator::context::{Clock, Context, Randomness, Settings, Tasks, Vir
 use seedbed_operator::controllers;
 use seedbed_operator::events::EventRecorder;
 use seedbed_operator::health::Health;
-use seedbed_operator::hosts::HostKeeper;
+use seedbed_operator::hosts::{Bounded, HostKeeper};
 use seedbed_operator::lease::{Election, LeaseName};
 use seedbed_operator::metrics::Metrics;
 use seedbed_operator::uploads::Uploads;
@@ -172,13 +172,13 @@ impl Made {
         let (client, clock, random) = (self.client.clone(), self.clock.clone(), self.random.clone());
         let tasks: Arc<dyn Tasks> = Arc::new(TasksOf(self.process.clone()));
         let settings = Settings::default();
-        let (world, process) = (self.world.clone(), self.process.clone());
+        let (world, process, timed) = (self.world.clone(), self.process.clone(), clock.clone());
         let hosts = HostKeeper::new(tasks.clone(), move |host| {
-            way(
-                &world,
-                &process,
-                host.metadata.name.as_deref().unwrap_or_default(),
-            )
+            let name = host.metadata.name.as_deref().unwrap_or_default();
+            Arc::new(Wrapped::new(
+                way(&world, &process, name),
+                Bounded::new(timed.clone()),
+            ))
         });
         let uploads = Uploads::new(
             clock.clone(),

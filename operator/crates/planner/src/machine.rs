@@ -516,7 +516,7 @@ fn leave_cluster(seen: &Leaving) -> Option<Decision> {
                 return Some(Decision::Do(Effect::Cordon));
             }
             match &seen.drain {
-                _ if seen.drain_overdue => Some(Decision::Do(Effect::DeleteNode)),
+                _ if seen.drain_overdue || planted!(SkipDrain) => Some(Decision::Do(Effect::DeleteNode)),
                 Observed::Known(drain) if drain.remaining == 0 => Some(Decision::Do(Effect::DeleteNode)),
                 Observed::Known(_) => Some(Decision::Do(Effect::Evict)),
                 Observed::Unknown(why) => Some(unknown(Reason::ChildUnreachable, why)),

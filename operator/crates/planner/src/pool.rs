@@ -80,6 +80,13 @@ pub struct PoolPlan {
     pub delete: Vec<String>,
 }
 
+impl PoolPlan {
+    /// Whether machines are made or deleted.
+    pub fn changes_something(&self) -> bool {
+        !self.create.is_empty() || !self.delete.is_empty()
+    }
+}
+
 /// What to do with a pool now, towards `replicas` machines of the present template.
 ///
 /// Machines being deleted still count against the surge, because they still take up the host. A machine that is not Ready

@@ -55,6 +55,8 @@ bugs! {
     WriteSpec,
     /// The join token is left in the cluster.
     KeepToken,
+    /// A node is removed with the pods that are on it.
+    SkipDrain,
 }
 
 /// Whether this bug is planted.

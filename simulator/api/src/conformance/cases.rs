@@ -574,6 +574,16 @@ async fn evicted(calls: &mut Calls) {
         .await;
     calls.ask(eviction("q", &Value::Null)).await;
     calls.ask(Ask::get("v1 pods/q")).await;
+    // One that a kubelet runs has some time.
+    let mut placed = pod("r");
+    placed["spec"]["nodeName"] = "calibration-none".into();
+    calls.quietly(Ask::post("v1 pods", &placed)).await;
+    calls.ask(eviction("r", &Value::Null)).await;
+    calls.ask(Ask::get("v1 pods/r")).await;
+    calls.ask(eviction("r", &Value::Null)).await;
+    let at_once = Ask::delete("v1 pods/r").with(&json!({"gracePeriodSeconds": 0}));
+    calls.quietly(at_once).await;
+    calls.ask(Ask::get("v1 pods/r")).await;
 }
 
 async fn unknown(calls: &mut Calls) {

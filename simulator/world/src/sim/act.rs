@@ -82,8 +82,38 @@ impl Sim {
                 let _ = world.delete("Secret", &format!("{}-{suffix}", CLUSTERS[*cluster]));
             }
             What::WriteChild(cluster, number) => self.write_child(CLUSTERS[*cluster], *number),
+            What::RunPods(cluster, number) => self.run_pods(CLUSTERS[*cluster], *number),
             _ => {}
         }
+    }
+
+    /// A user runs pods in a child cluster that answers, and says how many have to stay.
+    fn run_pods(&self, cluster: &str, number: u64) {
+        let object = self.world.get("DevCluster", cluster);
+        let Some(api) = object.and_then(|object| self.child_of(&object)) else {
+            return;
+        };
+        let (now, app) = (self.world.now(), format!("app-{number}"));
+        let (pods, stay) = (1 + number % 3, number / 3 % 3);
+        let labels = json!({"app": app});
+        api.with(|store| {
+            let mut make = |plural: &str, object: Value| {
+                let kind = store.kinds().of_plural(plural).cloned();
+                // One of that name is as good.
+                kind.map(|kind| store.create(&kind, "default", object, now).is_ok())
+            };
+            for index in 0..pods {
+                let metadata = json!({"name": format!("{app}-{index}"), "labels": labels});
+                make("pods", json!({"metadata": metadata, "spec": {}}));
+            }
+            if stay > 0 {
+                let spec = json!({"minAvailable": pods + 1 - stay, "selector": {"matchLabels": labels}});
+                make(
+                    "poddisruptionbudgets",
+                    json!({"metadata": {"name": app}, "spec": spec}),
+                );
+            }
+        });
     }
 
     /// A user keeps something in a child cluster that is Ready.
@@ -131,6 +161,7 @@ impl Sim {
                 }
             }
             What::SetClock(seconds) => {
+                self.oracle.clocks_differ();
                 for operator in &self.operators {
                     operator.set_clock_ahead(SignedDuration::from_secs(*seconds));
                 }

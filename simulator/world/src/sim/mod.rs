@@ -4,6 +4,7 @@ mod act;
 mod allocations;
 mod calls;
 mod conductor;
+mod drain;
 mod finale;
 mod oracle;
 mod order;

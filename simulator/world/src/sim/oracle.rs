@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seedbed_hypervisor::Inventory;
-use seedbed_simulated_api::{Change, Event, Store};
+use seedbed_simulated_api::{Change, Event, Store, is_ready};
 use serde_json::Value;
 
 use super::secrets::Secrets;
 use super::truth::{Objects, owner, path, uid};
-use super::{allocations, order};
+use super::{allocations, drain, order};
 use crate::step::{Boundary, Step};
 use crate::{NAMESPACE, World};
 
@@ -51,6 +51,8 @@ struct State {
     jobs: BTreeSet<String>,
     /// What is somebody else's and what the present call would change.
     somebody_elses: Option<String>,
+    /// Whether an operator's clock was ever set: what it takes for the time does not count then.
+    clocks_differ: bool,
     /// When it was last looked at what objects claim.
     looked: Duration,
     /// Since when objects claim what is not so, by their UIDs.
@@ -157,11 +159,11 @@ impl Oracle {
             let objects = Objects(store);
             let machines = objects
                 .all("DevMachine")
-                .filter(|object| says_ready(object) && order::running(&hosts, uid(object)).is_none())
+                .filter(|object| is_ready(object) && order::running(&hosts, uid(object)).is_none())
                 .map(|object| (object, "it does not run"));
             let clusters = objects
                 .all("DevCluster")
-                .filter(|object| says_ready(object) && super::child_of(&self.world, object).is_none())
+                .filter(|object| is_ready(object) && super::child_of(&self.world, object).is_none())
                 .map(|object| (object, "its API does not answer"));
             machines
                 .chain(clusters)
@@ -176,14 +178,27 @@ impl Oracle {
         })
     }
 
+    /// Notes that an operator's clock was set.
+    pub(crate) fn clocks_differ(&self) {
+        self.lock().clocks_differ = true;
+    }
+
     /// Looks at what is about to be done.
     pub(crate) fn doing(&self, step: &Step) {
-        let Boundary::Host(host) = &step.boundary else {
-            return;
-        };
         if !step.changes {
             return;
         }
+        let host = match &step.boundary {
+            Boundary::Seed => return,
+            Boundary::Host(host) => host,
+            Boundary::Child(address) => {
+                let problem = self.before_child_change(step, address);
+                if let Some(problem) = problem {
+                    self.violated(&format!("{problem}: {step}"));
+                }
+                return;
+            }
+        };
         let contents = self.world.hosts().get(host).map(|host| host.simulated.contents());
         let contents = contents.unwrap_or_default();
         let problem = self.world.api().with(|store| {
@@ -234,6 +249,16 @@ impl Oracle {
             Boundary::Child(address) if step.object.contains("/secrets") => self.learn_tokens(address),
             Boundary::Host(_) | Boundary::Child(_) => {}
         }
+    }
+
+    fn before_child_change(&self, step: &Step, address: &str) -> Option<String> {
+        let api = super::api_at(&self.world, address.parse().ok()?)?;
+        let now = self.world.now();
+        self.world.api().with(|seed| {
+            let seed = Objects(seed);
+            let limit = |machine: &Value| (!self.lock().clocks_differ).then(|| drain::limit(&seed, machine));
+            api.with(|child| drain::undrained(step, &seed, &Objects(child), now, limit))
+        })
     }
 
     fn learn_tokens(&self, address: &str) {
@@ -360,11 +385,6 @@ impl Oracle {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn says_ready(object: &Value) -> bool {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
 fn is_going(object: &Value) -> bool {

@@ -57,6 +57,8 @@ pub(crate) enum What {
     DeleteSecret(usize, &'static str),
     /// A user keeps something in a child cluster.
     WriteChild(usize, u64),
+    /// A user runs pods in a child cluster, of which a budget lets all, all but one or none go.
+    RunPods(usize, u64),
     /// Somebody makes a domain, network and volume on a host, with the names that the operator would use.
     Foreign(u64, usize),
     Kill,
@@ -191,7 +193,7 @@ fn user(chance: &mut Chance, clusters: usize) -> What {
         .filter(|index| CLUSTERS[..clusters].contains(&POOLS[*index].1))
         .collect();
     let pool = chance.pick(&pools).copied().unwrap_or_default();
-    match chance.below(24) {
+    match chance.below(27) {
         0 | 1 => What::DeleteCluster(cluster),
         2..=4 => What::MakeCluster(cluster, chance.number()),
         5 | 6 => What::MakePool(pool, chance.below(4)),
@@ -207,6 +209,7 @@ fn user(chance: &mut Chance, clusters: usize) -> What {
             ["ca", "etcd", "proxy", "sa", "kubeconfig"][usize::try_from(chance.below(5)).unwrap_or_default()],
         ),
         20 => What::WriteChild(cluster, chance.below(1000)),
+        21..=23 => What::RunPods(cluster, chance.below(1000)),
         _ => What::Foreign(chance.number(), cluster),
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 use crate::simulated::read_volume;
@@ -26,12 +26,6 @@ use wire::{Call, Settings};
 
 /// How many events a receiver may be behind before it has to look again at everything.
 const EVENTS: usize = 1024;
-
-/// How many calls are under way at once. Few, since each takes a fraction of a millisecond: while a host hangs, those that are under
-/// way hold up who made them.
-const AT_ONCE: usize = 3;
-/// How long a call waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which simulated host, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +47,6 @@ pub struct SimulatorConfig {
 pub struct Simulator {
     connections: Arc<Connections>,
     health: Arc<Health>,
-    /// One permit for each call that may be under way.
-    turns: Semaphore,
     events: broadcast::Sender<HostEvent>,
     tasks: [AbortHandle; 2],
 }
@@ -82,7 +74,6 @@ impl Simulator {
         Self {
             connections,
             health,
-            turns: Semaphore::new(AT_ONCE),
             events,
             tasks: [following.abort_handle(), asking.abort_handle()],
         }
@@ -98,12 +89,6 @@ impl Simulator {
                 ),
             });
         }
-        let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
-            return Err(Fault::Busy {
-                operation,
-                waiting: AT_ONCE,
-            });
-        };
         match tokio::time::timeout(health::LIMIT, self.connections.exchange(call)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(Fault::Unavailable {

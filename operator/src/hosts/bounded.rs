@@ -1,0 +1,232 @@
+//! How much of the operator one host may hold up.
+//!
+//! A host that hangs keeps who called it for as long as the call's limit. Without a bound its objects would take every worker of a
+//! controller, and everybody else's would wait for it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use seedbed_hypervisor::{Around, Call, Fault};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::context::Clock;
+
+/// How many calls to a host are under way at once. Few: on a host that answers each takes milliseconds.
+const CALLS: usize = 4;
+/// How many more are under way to the agents of its guests, each of which may be silent by itself.
+const AGENT_CALLS: usize = 8;
+/// How long a call waits for its turn. Where all that are under way have been so for as long, none waits.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lets so many calls to a host be under way at once, and turns others away with [`Fault::Busy`] rather than have them wait for a host
+/// that does not answer. Transfers of files are not counted: no pass waits for one.
+pub struct Bounded {
+    clock: Arc<dyn Clock>,
+    calls: Gate,
+    agent_calls: Gate,
+}
+
+impl Bounded {
+    /// Bounds by that clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            calls: Gate::new(CALLS),
+            agent_calls: Gate::new(AGENT_CALLS),
+        }
+    }
+
+    async fn turn(&self, call: &Call<'_>) -> Result<Option<Turn>, Fault> {
+        let gate = match call.verb {
+            "upload_volume" => return Ok(None),
+            "agent" => &self.agent_calls,
+            _ => &self.calls,
+        };
+        match gate.turn(&*self.clock).await {
+            Some(turn) => Ok(Some(turn)),
+            None => Err(Fault::Busy {
+                operation: format!("{} {}", call.verb, call.object),
+                waiting: gate.size,
+            }),
+        }
+    }
+}
+
+impl Around for Bounded {
+    async fn around<T: Send + 'static>(
+        &self,
+        call: Call<'_>,
+        run: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let _turn = self.turn(&call).await?;
+        run.await
+    }
+}
+
+/// What so many calls pass at once.
+struct Gate {
+    size: usize,
+    turns: Arc<Semaphore>,
+    /// When each call began that is under way, by the order in which they began.
+    begun: Arc<Mutex<BTreeMap<u64, Duration>>>,
+}
+
+/// A call that is under way, for as long as it lives.
+struct Turn {
+    number: u64,
+    begun: Arc<Mutex<BTreeMap<u64, Duration>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.begun).remove(&self.number);
+    }
+}
+
+impl Gate {
+    fn new(size: usize) -> Self {
+        Self {
+            size,
+            turns: Arc::new(Semaphore::new(size)),
+            begun: Arc::default(),
+        }
+    }
+
+    /// A turn; none where it did not come in time.
+    async fn turn(&self, clock: &dyn Clock) -> Option<Turn> {
+        if let Ok(permit) = self.turns.clone().try_acquire_owned() {
+            return Some(self.begin(permit, clock));
+        }
+        if self.all_are_overdue(clock.elapsed()) {
+            return None;
+        }
+        let turn = pin!(self.turns.clone().acquire_owned());
+        let Either::Left((Ok(permit), _)) = select(turn, clock.sleep(PATIENCE)).await else {
+            return None;
+        };
+        Some(self.begin(permit, clock))
+    }
+
+    fn begin(&self, permit: OwnedSemaphorePermit, clock: &dyn Clock) -> Turn {
+        let mut begun = lock(&self.begun);
+        let number = begun.last_key_value().map_or(0, |(last, _)| last + 1);
+        begun.insert(number, clock.elapsed());
+        Turn {
+            number,
+            begun: self.begun.clone(),
+            _permit: permit,
+        }
+    }
+
+    fn all_are_overdue(&self, now: Duration) -> bool {
+        let begun = lock(&self.begun);
+        let is_overdue = |since: &Duration| now.saturating_sub(*since) >= PATIENCE;
+        begun.len() == self.size && begun.values().all(is_overdue)
+    }
+}
+
+fn lock(begun: &Mutex<BTreeMap<u64, Duration>>) -> std::sync::MutexGuard<'_, BTreeMap<u64, Duration>> {
+    begun.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use futures::FutureExt;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing::virtual_clock;
+
+    fn call(verb: &'static str) -> Call<'static> {
+        Call {
+            verb,
+            object: "default.demo-cp-0",
+            owner: None,
+            detail: Cow::Borrowed(""),
+            changes: false,
+        }
+    }
+
+    /// Calls that hang until the sender says otherwise.
+    fn hanging(bounded: &Arc<Bounded>, verb: &'static str, count: usize) -> watch::Sender<bool> {
+        let (answers, hangs) = watch::channel(false);
+        for _ in 0..count {
+            let (bounded, mut hangs) = (bounded.clone(), hangs.clone());
+            tokio::spawn(async move {
+                let answer = async move {
+                    hangs
+                        .wait_for(|answers| *answers)
+                        .await
+                        .map(drop)
+                        .map_err(|_| silent())
+                };
+                bounded.around(call(verb), answer).await
+            });
+        }
+        answers
+    }
+
+    fn silent() -> Fault {
+        Fault::AgentSilent {
+            operation: String::new(),
+            domain: String::new(),
+            message: String::new(),
+        }
+    }
+
+    async fn answered(bounded: &Bounded, verb: &'static str) -> Result<u8, Fault> {
+        bounded.around(call(verb), async { Ok(1) }).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_hangs_holds_up_a_few_calls_and_turns_the_others_away() {
+        let bounded = Arc::new(Bounded::new(virtual_clock()));
+        let answers = hanging(&bounded, "domain", CALLS);
+        tokio::task::yield_now().await;
+        let begun = Instant::now();
+        let busy = Err(Fault::Busy {
+            operation: "domain default.demo-cp-0".to_owned(),
+            waiting: CALLS,
+        });
+        assert_eq!(answered(&bounded, "domain").await, busy);
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(answered(&bounded, "domain").now_or_never(), Some(busy));
+        // What its guests' agents are asked, and files, go their own way.
+        assert_eq!(answered(&bounded, "agent").now_or_never(), Some(Ok(1)));
+        assert_eq!(answered(&bounded, "upload_volume").now_or_never(), Some(Ok(1)));
+        answers.send_replace(true);
+        tokio::task::yield_now().await;
+        assert_eq!(answered(&bounded, "domain").now_or_never(), Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_has_its_turn_once_another_one_ends() {
+        let bounded = Arc::new(Bounded::new(virtual_clock()));
+        let answers = hanging(&bounded, "domain", CALLS);
+        tokio::task::yield_now().await;
+        let (begun, waits) = (Instant::now(), answered(&bounded, "domain"));
+        let ends = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            answers.send_replace(true);
+        };
+        assert_eq!(futures::join!(waits, ends).0, Ok(1));
+        assert_eq!(begun.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_goes_away_gives_its_turn_back() {
+        let bounded = Arc::new(Bounded::new(virtual_clock()));
+        for _ in 0..=CALLS {
+            let hangs = bounded.around::<()>(call("domain"), futures::future::pending());
+            assert!(tokio::time::timeout(PATIENCE * 2, hangs).await.is_err());
+        }
+    }
+}
