@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::future::{AbortHandle, abortable};
 use futures::stream::BoxStream;
 use kube::Client;
+use tokio::sync::Notify;
 
 use super::kube_child::KubeChild;
 use super::watch::{Seen, Watching};
@@ -57,10 +58,12 @@ impl ChildKeeper {
     fn keep(&self, key: &ChildKey, access: &ChildAccess) -> Result<Kept, ChildError> {
         let client = (self.connect)(key, access)?;
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let again = Arc::new(Notify::new());
         let watching = Watching {
             key: key.clone(),
             client: client.clone(),
             seen: seen.clone(),
+            again: again.clone(),
             clock: self.clock.clone(),
             triggers: self.triggers.clone(),
         };
@@ -72,7 +75,7 @@ impl ChildKeeper {
                 let _ = work.await;
             }),
         );
-        let child = Arc::new(KubeChild::new(key.clone(), client, seen));
+        let child = Arc::new(KubeChild::new(key.clone(), client, seen, again));
         Ok(Kept {
             access: access.clone(),
             child,

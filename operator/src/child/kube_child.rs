@@ -13,6 +13,7 @@ use kube::{Api, Client, Config};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
 use serde_json::json;
+use tokio::sync::Notify;
 use x509_parser::pem::Pem;
 
 use super::watch::Seen;
@@ -26,11 +27,18 @@ pub(super) struct KubeChild {
     key: ChildKey,
     client: Client,
     seen: Arc<Mutex<Seen>>,
+    again: Arc<Notify>,
 }
 
 impl KubeChild {
-    pub(super) fn new(key: ChildKey, client: Client, seen: Arc<Mutex<Seen>>) -> Self {
-        Self { key, client, seen }
+    /// What its watches see is in `seen`; `again` has them look at once.
+    pub(super) fn new(key: ChildKey, client: Client, seen: Arc<Mutex<Seen>>, again: Arc<Notify>) -> Self {
+        Self {
+            key,
+            client,
+            seen,
+            again,
+        }
     }
 
     fn failed(&self, operation: &str) -> impl FnOnce(kube::Error) -> ChildError {
@@ -49,6 +57,14 @@ impl ChildApi for KubeChild {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .has_looked()
+    }
+
+    fn look_again(&self) {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look_again();
+        self.again.notify_one();
     }
 
     fn node(&self, name: &str) -> Observed<Option<Node>> {

@@ -52,6 +52,10 @@ pub trait ChildApi: Send + Sync + 'static {
     /// Whether the first look is over, whatever came of it. Before that, nothing is known only because nobody had the time to look.
     fn has_looked(&self) -> bool;
 
+    /// Has a child that did not answer so far looked at again at once, since there is reason to think that it does now. Until that look
+    /// is over, nobody has looked.
+    fn look_again(&self);
+
     /// The node of that name, as in [`Self::view`].
     fn node(&self, name: &str) -> Observed<Option<Node>>;
 

@@ -1,5 +1,7 @@
 //! What the watches of a child cluster saw last.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node;
 use seedbed_planner::Observed;
@@ -9,8 +11,8 @@ use seedbed_planner::Observed;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildView {
     /// The nodes, without heartbeat times, images, managed fields and resource versions.
-    pub nodes: Observed<Vec<Node>>,
-    /// The Deployment `kube-system/coredns`; none where the child answered that there is none.
+    pub nodes: Observed<Vec<Arc<Node>>>,
+    /// The Deployment `kube-system/coredns` without its template; none where the child answered that there is none.
     pub coredns: Observed<Option<Deployment>>,
     /// The `NetworkPolicies` of all namespaces.
     pub network_policies: Observed<Vec<ObjectName>>,

@@ -1,18 +1,20 @@
 //! The watches of a child cluster, and what they saw last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use seedbed_planner::Observed;
+use tokio::sync::Notify;
 
 use super::{ChildKey, ChildView, ObjectName};
 use crate::context::Clock;
@@ -91,7 +93,8 @@ impl<T: PartialEq> Part<T> {
 /// What the watches of a child saw last.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    nodes: Part<BTreeMap<String, Node>>,
+    /// Behind a pointer each: a map has room for eleven values at once, and most clusters have fewer nodes.
+    nodes: Part<BTreeMap<String, Arc<Node>>>,
     coredns: Part<Option<Deployment>>,
     network_policies: Part<BTreeSet<ObjectName>>,
     api_version: Part<String>,
@@ -121,9 +124,14 @@ impl Seen {
         self.api_version.looked && (self.api_version.value.known().is_none() || all_listed)
     }
 
+    /// What came of looking at a child that did not answer does not count any more.
+    pub(super) fn look_again(&mut self) {
+        self.api_version.looked &= self.api_version.value.known().is_some();
+    }
+
     pub(super) fn node(&self, name: &str) -> Observed<Option<Node>> {
         match &self.nodes.value {
-            Observed::Known(nodes) => Observed::Known(nodes.get(name).cloned()),
+            Observed::Known(nodes) => Observed::Known(nodes.get(name).map(|node| Node::clone(node))),
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
         }
     }
@@ -151,6 +159,7 @@ pub(super) struct Watching {
     pub(super) key: ChildKey,
     pub(super) client: Client,
     pub(super) seen: Arc<Mutex<Seen>>,
+    pub(super) again: Arc<Notify>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) triggers: Triggers<ChildKey>,
 }
@@ -172,7 +181,8 @@ impl Watching {
 
     async fn until_reached(&self) {
         while !self.probe().await {
-            self.clock.sleep(RETRY_PERIOD).await;
+            let pause = self.clock.sleep(RETRY_PERIOD);
+            futures::future::select(pause, pin!(self.again.notified())).await;
         }
     }
 
@@ -219,12 +229,12 @@ impl Watching {
                     false
                 }
                 Event::InitApply(node) => {
-                    listed.insert(node.name_any(), what_matters_of_node(node));
+                    listed.insert(node.name_any(), Arc::new(what_matters_of_node(node)));
                     false
                 }
                 Event::InitDone => seen.nodes.see(std::mem::take(&mut listed)),
                 Event::Apply(node) => edit(&mut seen.nodes, |nodes| {
-                    nodes.insert(node.name_any(), what_matters_of_node(node))
+                    nodes.insert(node.name_any(), Arc::new(what_matters_of_node(node)))
                 }),
                 Event::Delete(node) => edit(&mut seen.nodes, |nodes| nodes.remove(&node.name_any())),
             },
@@ -373,10 +383,13 @@ fn what_matters_of_node(mut node: Node) -> Node {
     node
 }
 
-/// A Deployment without what changes although nothing happened.
+/// A Deployment without what changes although nothing happened, and without what its pods are like.
 fn what_matters_of_deployment(mut deployment: Deployment) -> Deployment {
     deployment.metadata.managed_fields = None;
     deployment.metadata.resource_version = None;
+    if let Some(spec) = &mut deployment.spec {
+        spec.template = PodTemplateSpec::default();
+    }
     let status = deployment.status.iter_mut();
     for condition in status.flat_map(|status| status.conditions.iter_mut().flatten()) {
         condition.last_update_time = None;
@@ -457,6 +470,11 @@ mod tests {
 
     /// Watches a child that answers for as long as it is up.
     fn watched() -> (Arc<AtomicBool>, Arc<Mutex<Seen>>, Triggers<ChildKey>) {
+        let (up, seen, _, triggers) = looked_at();
+        (up, seen, triggers)
+    }
+
+    fn looked_at() -> (Arc<AtomicBool>, Arc<Mutex<Seen>>, Arc<Notify>, Triggers<ChildKey>) {
         let up = Arc::new(AtomicBool::new(false));
         let answers = up.clone();
         let client = client(move |asked| {
@@ -471,7 +489,11 @@ mod tests {
                 }
             }
         });
-        let (seen, triggers) = (Arc::new(Mutex::new(Seen::default())), Triggers::default());
+        let (seen, again, triggers) = (
+            Arc::new(Mutex::new(Seen::default())),
+            Arc::new(Notify::new()),
+            Triggers::default(),
+        );
         let key = ChildKey {
             namespace: "default".into(),
             name: "demo".into(),
@@ -480,11 +502,26 @@ mod tests {
             key,
             client,
             seen: seen.clone(),
+            again: again.clone(),
             clock: virtual_clock(),
             triggers: triggers.clone(),
         };
         tokio::spawn(watching.run());
-        (up, seen, triggers)
+        (up, seen, again, triggers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_should_answer_now_is_looked_at_at_once_and_unknown_to_nobody_meanwhile() {
+        let (up, seen, again, _triggers) = looked_at();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert!(seen.lock().unwrap().has_looked());
+        up.store(true, Ordering::SeqCst);
+        seen.lock().unwrap().look_again();
+        again.notify_one();
+        assert!(!seen.lock().unwrap().has_looked());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(seen.lock().unwrap().has_looked());
+        assert!(seen.lock().unwrap().view().nodes.known().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -517,7 +554,7 @@ mod tests {
             Some(1),
             "a short outage makes nothing unknown"
         );
-        tokio::time::sleep(Duration::from_mins(1)).await;
+        tokio::time::sleep(Duration::from_mins(2)).await;
         assert!(view().nodes.known().is_none() && view().coredns.known().is_none());
 
         up.store(true, Ordering::SeqCst);

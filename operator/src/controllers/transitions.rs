@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::core::object::HasStatus;
 use kube::{Api, Resource};
-use seedbed_crds::reasons::condition;
+use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{Condition, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -166,7 +166,10 @@ fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
             return false;
         }
         let before = before(c);
+        // A node that is new is not Ready either.
+        let is_new = c.reason == Reason::NodeNotReady.as_str() && before.is_none_or(|b| b.status == "False");
         let alarms = event_type(c) == EventType::Warning
+            && !is_new
             && before.is_none_or(|b| b.status != c.status || b.reason != c.reason);
         let changed = before.is_some_and(|b| b.status != c.status);
         // What `Ready` says with the same reason is not said twice.
@@ -199,7 +202,6 @@ where
 
 /// What asks for a person's attention is a warning.
 fn event_type(condition: &Condition) -> EventType {
-    use seedbed_crds::reasons::Reason;
     let alarming = [
         Reason::BootstrapFailed,
         Reason::BootstrapGaveUp,
@@ -227,11 +229,9 @@ fn event_type(condition: &Condition) -> EventType {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use seedbed_crds::reasons::Reason;
-
-    use super::*;
 
     fn of(type_: &str, status: &str, reason: Reason) -> Condition {
         Condition {
@@ -272,6 +272,15 @@ mod tests {
         let refused = [of("Ready", "Unknown", Reason::HostRefused), running[1].clone()];
         assert_eq!(told(&lost, &refused), ["Ready"], "another reason that alarms");
         assert_eq!(told(&[], &refused), ["Ready"], "also at the first sight");
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_alarms_only_where_it_was() {
+        let joined = [of("Ready", "False", Reason::Bootstrapping)];
+        let new = [of("Ready", "False", Reason::NodeNotReady)];
+        assert!(told(&joined, &new).is_empty());
+        let ready = [of("Ready", "True", Reason::AsAsked)];
+        assert_eq!(told(&ready, &new), ["Ready"]);
     }
 
     #[test]

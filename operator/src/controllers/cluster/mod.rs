@@ -53,7 +53,7 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
-    if !going && is_initialized(&subject.cluster) && !subject.child_looked {
+    if !going && (is_initialized(&subject.cluster) || subject.is_bootstrapped()) && !subject.child_looked {
         return Ok(Action::requeue(FIRST_LOOK));
     }
     if going {

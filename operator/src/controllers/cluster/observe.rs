@@ -15,7 +15,7 @@ use super::ranges::OnHost;
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, owned, pki, profile, secrets};
+use crate::controllers::{access, allocations, machine, owned, pki, profile, secrets};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::describe;
@@ -60,6 +60,11 @@ impl Subject {
         self.machines
             .iter()
             .find(|m| m.spec.role == MachineRole::ControlPlane)
+    }
+
+    /// Whether kubeadm did its work on the control plane.
+    pub fn is_bootstrapped(&self) -> bool {
+        self.control_plane().is_some_and(machine::is_bootstrapped)
     }
 }
 

@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{
-    BootstrapPhase, CniType, DevClusterStatus, DevMachine, MachineRole, NetworkStatus, NodePool,
-};
+use seedbed_crds::{CniType, DevClusterStatus, DevMachine, MachineRole, NetworkStatus, NodePool};
 use seedbed_planner::cluster::{Decision, Seen};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
 use seedbed_planner::{Observed, names};
@@ -43,13 +41,7 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         .filter(|m| m.spec.role == MachineRole::Worker)
         .collect();
     let desired_workers: i32 = pools.iter().map(|p| p.spec.replicas).sum();
-    let bootstrapped = subject.control_plane().is_some_and(|m| {
-        m.status
-            .as_ref()
-            .and_then(|s| s.bootstrap.as_ref())
-            .is_some_and(|b| b.phase == BootstrapPhase::Succeeded)
-    });
-    let initialized = old.initialized || bootstrapped;
+    let initialized = old.initialized || subject.is_bootstrapped();
     let ready = subject.machines.iter().filter(|m| machine::is_ready(m)).count();
     let mut findings = vec![
         spec(seen),

@@ -83,6 +83,9 @@ pub async fn apply(
         Effect::StartJob => start_job(subject, world).await?,
         Effect::RenewToken => join::make(subject, &join::token(subject, world).await?, world).await?,
         Effect::RecordSuccess => {
+            if let Some(child) = &subject.child {
+                child.look_again();
+            }
             if let Some(child) = &subject.child
                 && !planted!(KeepToken)
             {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
-use seedbed_crds::DevMachine;
 use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{BootstrapPhase, DevMachine, MachineRole};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::Owner;
 use seedbed_planner::effect::Effect as _;
@@ -96,12 +96,22 @@ async fn cluster_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Er
     Ok(found.is_none_or(|found| found.uid.as_deref() != owner))
 }
 
+/// Whether kubeadm did its work on the machine.
+pub fn is_bootstrapped(machine: &DevMachine) -> bool {
+    let bootstrap = machine
+        .status
+        .as_ref()
+        .and_then(|status| status.bootstrap.as_ref());
+    bootstrap.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Succeeded)
+}
+
 /// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would
 /// be told as unknown for a moment.
 fn is_first_look_awaited(subject: &Subject) -> bool {
     let cluster = &subject.cluster;
-    let should_answer = cluster.metadata.deletion_timestamp.is_none()
-        && cluster.status.as_ref().is_some_and(|status| status.initialized);
+    let initialized = cluster.status.as_ref().is_some_and(|status| status.initialized)
+        || subject.machine.spec.role == MachineRole::ControlPlane && is_bootstrapped(&subject.machine);
+    let should_answer = cluster.metadata.deletion_timestamp.is_none() && initialized;
     should_answer && subject.child.as_ref().is_some_and(|child| !child.has_looked())
 }
 
