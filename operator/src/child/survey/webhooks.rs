@@ -108,7 +108,7 @@ async fn has_endpoint(client: &Client, service: &ServiceName) -> Observed<bool> 
 
 /// One that does not say counts as ready.
 fn is_ready(slice: &EndpointSlice) -> bool {
-    slice.endpoints.iter().flatten().any(|endpoint| {
+    slice.endpoints.iter().any(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         conditions.and_then(|c| c.ready).unwrap_or(true)
     })
