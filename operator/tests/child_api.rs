@@ -369,7 +369,10 @@ async fn what_is_in_the_way_of_an_upgrade_is_read_from_a_real_api_server() {
     apply(&setting, &budget).await;
 
     let seen = setting.child.survey().await;
-    let gates = seen.gates.known().expect("its feature gates are told at /metrics");
+    let gates = seen
+        .gates
+        .known()
+        .expect("its feature gates are told at /metrics");
     assert!(gates.alpha.is_empty(), "{gates:?}");
     assert_eq!(seen.requested.known().map(Vec::len), Some(0), "{seen:?}");
     assert_eq!(seen.custom_kinds.known().map(Vec::len), Some(0), "{seen:?}");
@@ -378,7 +381,10 @@ async fn what_is_in_the_way_of_an_upgrade_is_read_from_a_real_api_server() {
     let found = budgets.iter().find(|budget| budget.name == "survey").unwrap();
     assert_eq!((found.asks.as_str(), found.spare), ("maxUnavailable: 0", 0));
     let hooks = seen.webhooks.known().unwrap();
-    let found = hooks.iter().find(|hook| hook.name == "survey.example.com").unwrap();
+    let found = hooks
+        .iter()
+        .find(|hook| hook.name == "survey.example.com")
+        .unwrap();
     assert_eq!(found.has_endpoint.known(), Some(&false));
 
     webhooks.delete("survey", &DeleteParams::default()).await.unwrap();

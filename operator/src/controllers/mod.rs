@@ -166,13 +166,9 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
                 stop.clone(),
                 |o, w| async move { release::reconcile(&o, &w).await }
             ),
-            drive(
-                of_upgrades,
-                "clusterupgrade",
-                &world,
-                stop,
-                |o, w| async move { Box::pin(upgrade::reconcile(&o, &w)).await }
-            ),
+            drive(of_upgrades, "clusterupgrade", &world, stop, |o, w| async move {
+                Box::pin(upgrade::reconcile(&o, &w)).await
+            }),
         )
     };
     let never = async {

@@ -180,8 +180,8 @@ fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
             && before.is_none_or(|b| b.status != c.status || b.reason != c.reason);
         let changed = before.is_some_and(|b| b.status != c.status);
         // What the summary says with the same reason is not said twice.
-        let said = !is_summary(&c.type_)
-            && summary.is_some_and(|s| s.reason == c.reason && s.status == c.status);
+        let said =
+            !is_summary(&c.type_) && summary.is_some_and(|s| s.reason == c.reason && s.status == c.status);
         (alarms || changed) && !said
     };
     new.iter().filter(is_news).collect()

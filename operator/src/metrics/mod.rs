@@ -205,9 +205,7 @@ mod tests {
 
     #[test]
     fn findings_of_upgrades_are_told_by_how_much_they_matter() {
-        let finding = |object: &str, severity: &str, skipped: bool| {
-            json!({"check": "NodesReady", "object": object, "severity": severity, "message": "m", "skipped": skipped})
-        };
+        let finding = |object: &str, severity: &str, skipped: bool| json!({"check": "NodesReady", "object": object, "severity": severity, "message": "m", "skipped": skipped});
         let upgrade = serde_json::from_value(json!({
             "apiVersion": "seedbed.dev/v1alpha1", "kind": "ClusterUpgrade",
             "metadata": {"namespace": "default", "name": "next"},

@@ -101,9 +101,7 @@ async fn until_said(world: &World, status: &str, reason: &str) -> String {
 fn api_of(world: &World) -> ApiServer {
     let cluster = world.get("DevCluster", "demo").unwrap();
     let endpoint = cluster["status"]["endpoint"].as_str().unwrap();
-    let address = endpoint
-        .trim_start_matches("https://")
-        .trim_end_matches(":6443");
+    let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
     let address: Ipv4Addr = address.parse().unwrap();
     world.host().machines.api(address).unwrap()
 }
@@ -246,7 +244,8 @@ async fn what_is_found_in_the_cluster_is_told_with_what_to_do() {
     world.create(upgrade("next", "demo", NEXT)).unwrap();
     let message = until_said(&world, "False", "PreflightFailed").await;
     assert!(
-        message.starts_with("Webhooks: ValidatingWebhookConfiguration policy") && message.contains("policy/server"),
+        message.starts_with("Webhooks: ValidatingWebhookConfiguration policy")
+            && message.contains("policy/server"),
         "{message}"
     );
     put(

@@ -14,7 +14,10 @@ use seedbed_tests::inputs::{
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("accepted: the sample as it stands", sample),
-        Case::new("accepted: the sample of an upgrade that is only planned", upgrade_sample),
+        Case::new(
+            "accepted: the sample of an upgrade that is only planned",
+            upgrade_sample,
+        ),
         Case::new("accepted: what is left out is filled in by the schema", defaults),
         Case::new("accepted: every field of a spec", every_field),
         Case::new("accepted: a simulated host, and what is filled in", simulated),

@@ -246,7 +246,11 @@ async fn missing_secret(cases: Cases) {
 async fn upgrade_without_cluster(cases: Cases) {
     let objects = setting(&cases, "upgrade-without-cluster", "10.230.0.0/16").await;
     objects.create(upgrade("a-next", "a")).await.unwrap();
-    for (type_, status) in [("Succeeded", "False"), ("Progressing", "False"), ("Stalled", "True")] {
+    for (type_, status) in [
+        ("Succeeded", "False"),
+        ("Progressing", "False"),
+        ("Stalled", "True"),
+    ] {
         let parts: &[&str] = if status == "True" {
             &["ClusterNotFound", "no DevCluster named a"]
         } else {

@@ -183,13 +183,20 @@ async fn columns(cases: Cases) {
     );
     objects.create(upgrade("a-next", "nobody")).await.unwrap();
     objects
-        .told("ClusterUpgrade", "a-next", "Stalled", "True", &["ClusterNotFound"])
+        .told(
+            "ClusterUpgrade",
+            "a-next",
+            "Stalled",
+            "True",
+            &["ClusterNotFound"],
+        )
         .await;
     let upgrades = get(&["cu", "-o", "wide"]);
     assert_eq!(
         header(&upgrades),
         [
-            "NAME", "CLUSTER", "FROM", "TO", "PHASE", "STEPS", "ERRORS", "WARNINGS", "AGE", "REASON", "MESSAGE"
+            "NAME", "CLUSTER", "FROM", "TO", "PHASE", "STEPS", "ERRORS", "WARNINGS", "AGE", "REASON",
+            "MESSAGE"
         ]
     );
     assert!(

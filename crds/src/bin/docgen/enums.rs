@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, schema_for};
 use seedbed_crds::{
     BootstrapPhase, CniType, DeletionPolicy, DomainType, KubeadmPatchTarget, KubeadmPatchType,
-    MachineAddressType, MachineRole, OrphanPolicy, PowerState, PreflightCheck, PreflightSeverity, TaintEffect,
-    TimingProfile, UpgradePhase, UpgradeStepState, UpgradeTargetKind,
+    MachineAddressType, MachineRole, OrphanPolicy, PowerState, PreflightCheck, PreflightSeverity,
+    TaintEffect, TimingProfile, UpgradePhase, UpgradeStepState, UpgradeTargetKind,
 };
 use serde_json::Value;
 

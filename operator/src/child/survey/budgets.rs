@@ -19,10 +19,9 @@ pub(super) async fn all(client: &Client) -> Result<Vec<Budget>, kube::Error> {
 /// None for one that asks for nothing.
 fn of(budget: &PodDisruptionBudget) -> Option<Budget> {
     let spec = budget.spec.as_ref()?;
-    let (pods, allowed) = budget
-        .status
-        .as_ref()
-        .map_or((0, 0), |status| (status.expected_pods, status.disruptions_allowed));
+    let (pods, allowed) = budget.status.as_ref().map_or((0, 0), |status| {
+        (status.expected_pods, status.disruptions_allowed)
+    });
     let (asks, spare) = match (&spec.min_available, &spec.max_unavailable) {
         (Some(least), _) => (
             format!("minAvailable: {}", shown(least)),
@@ -80,13 +79,34 @@ mod tests {
     #[test]
     fn a_budget_lets_go_what_it_has_to_spare() {
         let told = |asks: &str, spare: i32| Some((asks.to_owned(), spare));
-        assert_eq!(spare(&json!({"minAvailable": 2}), 2, 0), told("minAvailable: 2", 0));
-        assert_eq!(spare(&json!({"minAvailable": 2}), 3, 0), told("minAvailable: 2", 1));
-        assert_eq!(spare(&json!({"minAvailable": "100%"}), 3, 0), told("minAvailable: 100%", 0));
-        assert_eq!(spare(&json!({"minAvailable": "50%"}), 3, 0), told("minAvailable: 50%", 1));
-        assert_eq!(spare(&json!({"maxUnavailable": 0}), 3, 0), told("maxUnavailable: 0", 0));
-        assert_eq!(spare(&json!({"maxUnavailable": "1%"}), 3, 0), told("maxUnavailable: 1%", 1));
-        assert_eq!(spare(&json!({"minAvailable": 3}), 2, 1), told("minAvailable: 3", 1));
+        assert_eq!(
+            spare(&json!({"minAvailable": 2}), 2, 0),
+            told("minAvailable: 2", 0)
+        );
+        assert_eq!(
+            spare(&json!({"minAvailable": 2}), 3, 0),
+            told("minAvailable: 2", 1)
+        );
+        assert_eq!(
+            spare(&json!({"minAvailable": "100%"}), 3, 0),
+            told("minAvailable: 100%", 0)
+        );
+        assert_eq!(
+            spare(&json!({"minAvailable": "50%"}), 3, 0),
+            told("minAvailable: 50%", 1)
+        );
+        assert_eq!(
+            spare(&json!({"maxUnavailable": 0}), 3, 0),
+            told("maxUnavailable: 0", 0)
+        );
+        assert_eq!(
+            spare(&json!({"maxUnavailable": "1%"}), 3, 0),
+            told("maxUnavailable: 1%", 1)
+        );
+        assert_eq!(
+            spare(&json!({"minAvailable": 3}), 2, 1),
+            told("minAvailable: 3", 1)
+        );
         assert_eq!(spare(&json!({}), 2, 0), None);
     }
 }

@@ -49,7 +49,9 @@ pub(super) async fn unserved(client: &Client) -> Result<Vec<CustomKind>, kube::E
 fn unserved_of(definition: &Definition) -> Vec<String> {
     let is_served = |name: &String| {
         let versions = &definition.spec.versions;
-        versions.iter().any(|version| version.served && version.name == *name)
+        versions
+            .iter()
+            .any(|version| version.served && version.name == *name)
     };
     definition
         .status
@@ -80,7 +82,10 @@ mod tests {
             })
         };
         let client = client(move |_| {
-            let items = [definition("widgets.example.com", false), definition("gadgets.example.com", true)];
+            let items = [
+                definition("widgets.example.com", false),
+                definition("gadgets.example.com", true),
+            ];
             std::future::ready((200, json!({"metadata": {}, "items": items})))
         });
         let found = unserved(&client).await.unwrap();

@@ -61,7 +61,11 @@ pub(super) async fn survey(client: &Client, cluster: &ChildKey) -> Survey {
     let (pods, told, custom_kinds, webhooks, budgets) = futures::join!(
         bounded(cluster, "list the control plane's pods", pods::all(client)),
         bounded(cluster, "read /metrics", metrics(client)),
-        bounded(cluster, "list CustomResourceDefinitions", definitions::unserved(client)),
+        bounded(
+            cluster,
+            "list CustomResourceDefinitions",
+            definitions::unserved(client)
+        ),
         bounded(cluster, "list webhooks", webhooks::needed(client)),
         bounded(cluster, "list PodDisruptionBudgets", budgets::all(client)),
     );

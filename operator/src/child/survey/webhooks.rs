@@ -16,7 +16,13 @@ use crate::errors::api_message;
 /// Label by which the slices of a Service are found.
 const SERVICE: &str = "kubernetes.io/service-name";
 /// Groups in which kubeadm, kubelets and drained pods write something during an upgrade.
-const UPGRADED: [&str; 5] = ["*", "", "apps", "coordination.k8s.io", "rbac.authorization.k8s.io"];
+const UPGRADED: [&str; 5] = [
+    "*",
+    "",
+    "apps",
+    "coordination.k8s.io",
+    "rbac.authorization.k8s.io",
+];
 
 /// A webhook as it stands in its configuration, whatever its kind.
 struct Entry<'a> {
@@ -144,14 +150,21 @@ mod tests {
             configuration("up", "Fail", &[""], &service("up")),
             configuration("down", "Fail", &["example.com"], &service("down")),
             configuration("lenient", "Ignore", &[""], &service("down")),
-            configuration("elsewhere", "Fail", &[""], &json!({"url": "https://hook.example.com"})),
+            configuration(
+                "elsewhere",
+                "Fail",
+                &[""],
+                &json!({"url": "https://hook.example.com"})
+            ),
         ]);
         let mutating = json!([configuration("mutating", "Fail", &["*"], &service("down"))]);
         let client = client(move |request: Asked| {
             let items = match request.path.rsplit('/').next().unwrap_or_default() {
                 "validatingwebhookconfigurations" => validating.clone(),
                 "mutatingwebhookconfigurations" => mutating.clone(),
-                _ if request.query.contains("service-name%3Dup") => json!([slice(&json!(false)), slice(&Value::Null)]),
+                _ if request.query.contains("service-name%3Dup") => {
+                    json!([slice(&json!(false)), slice(&Value::Null)])
+                }
                 _ => json!([slice(&json!(false))]),
             };
             std::future::ready((200, json!({"metadata": {}, "items": items})))
@@ -165,8 +178,16 @@ mod tests {
             told,
             [
                 ("ValidatingWebhookConfiguration up", true, Observed::Known(true)),
-                ("ValidatingWebhookConfiguration down", false, Observed::Known(false)),
-                ("MutatingWebhookConfiguration mutating", true, Observed::Known(false)),
+                (
+                    "ValidatingWebhookConfiguration down",
+                    false,
+                    Observed::Known(false)
+                ),
+                (
+                    "MutatingWebhookConfiguration mutating",
+                    true,
+                    Observed::Known(false)
+                ),
             ]
         );
     }

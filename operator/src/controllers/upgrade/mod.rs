@@ -30,9 +30,8 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
         .get_opt(&cached.name_any())
         .await
         .map_err(|e| Error::api(describe(cached), e))?;
-    let is_it = |found: &ClusterUpgrade| {
-        found.uid() == cached.uid() && found.metadata.deletion_timestamp.is_none()
-    };
+    let is_it =
+        |found: &ClusterUpgrade| found.uid() == cached.uid() && found.metadata.deletion_timestamp.is_none();
     let Some(upgrade) = found.filter(is_it) else {
         return Ok(Action::await_change());
     };

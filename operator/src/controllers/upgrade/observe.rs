@@ -170,15 +170,16 @@ async fn on_host(
         return (Observed::Unknown(why.clone()), Observed::Unknown(why));
     };
     let hypervisor = world.context.hosts.hypervisor(&host);
-    let release = match world.release(&to.to_string()) {
-        None => Observed::Known(OnHost::NotFound(world.versions())),
-        Some(release) => releases::on_host(&release, &host, hypervisor.as_ref())
-            .await
-            .map(|found| match found {
-                Ok(()) => OnHost::Present,
-                Err(why) => OnHost::Incomplete(why),
-            }),
-    };
+    let release =
+        match world.release(&to.to_string()) {
+            None => Observed::Known(OnHost::NotFound(world.versions())),
+            Some(release) => releases::on_host(&release, &host, hypervisor.as_ref())
+                .await
+                .map(|found| match found {
+                    Ok(()) => OnHost::Present,
+                    Err(why) => OnHost::Incomplete(why),
+                }),
+        };
     (release, room_on(subject, &host, hypervisor.as_ref(), world).await)
 }
 

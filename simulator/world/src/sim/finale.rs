@@ -367,7 +367,9 @@ fn is_told(upgrade: &Value) -> bool {
     let findings = upgrade["status"]["findings"].as_array();
     let of_release = findings.is_some_and(|all| {
         all.iter().all(|f| f["severity"] != "Unknown")
-            && all.iter().any(|f| f["check"] == "Release" && f["severity"] == "Error")
+            && all
+                .iter()
+                .any(|f| f["check"] == "Release" && f["severity"] == "Error")
     });
     upgrade["metadata"]["generation"] == upgrade["status"]["observedGeneration"]
         && match reason(upgrade, "Stalled") {

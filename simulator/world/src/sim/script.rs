@@ -191,7 +191,11 @@ impl Script {
 
 /// Drawn by themselves, so that all else of a seed stays as it is without them.
 fn upgrades(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
-    let many = if chance.happens(500_000) { chance.below(5) } else { 0 };
+    let many = if chance.happens(500_000) {
+        chance.below(5)
+    } else {
+        0
+    };
     let one = |_| {
         let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
         Event {

@@ -202,7 +202,10 @@ impl Draft<'_> {
         let (old, new) = self.machines.etcd.clone().unzip();
         let message = match &new {
             Some(new) => format!("replace etcd of {name} by {new}"),
-            None => format!("replace etcd of {name}, where the release of {} has another one", self.to),
+            None => format!(
+                "replace etcd of {name}, where the release of {} has another one",
+                self.to
+            ),
         };
         UpgradeStep {
             from: old,
@@ -332,8 +335,7 @@ mod tests {
             etcd: Some(("v3.6.6".into(), "v3.6.6".into())),
             ..machines(1, 1)
         };
-        let has_etcd =
-            |plan: &Plan| plan.steps.iter().any(|step| step.phase == UpgradePhase::Etcd);
+        let has_etcd = |plan: &Plan| plan.steps.iter().any(|step| step.phase == UpgradePhase::Etcd);
         assert!(!has_etcd(&of(Hop::Minor, &same)));
         let unknown = Machines {
             etcd: None,

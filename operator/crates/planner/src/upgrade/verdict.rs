@@ -79,7 +79,9 @@ mod tests {
             finding("b", Unknown, false),
             finding("c", Warning, false),
         ];
-        assert!(matches!(summary(&all), Summary::Stalled(Reason::PreflightFailed, m) if m == "NodesReady: a: it is not Ready"));
+        assert!(
+            matches!(summary(&all), Summary::Stalled(Reason::PreflightFailed, m) if m == "NodesReady: a: it is not Ready")
+        );
         assert!(matches!(
             summary(&all[1..]),
             Summary::Unknown(Reason::PreflightUnknown, _)

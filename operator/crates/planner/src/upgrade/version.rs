@@ -84,7 +84,10 @@ pub fn hop(from: Version, to: Version) -> Result<Hop, String> {
 /// Why a kubelet of that version cannot be in a cluster whose API server behaves like `api_server`; none where it can. With an emulated
 /// version the API server behaves like that one.
 pub fn kubelet_skew(kubelet: Version, api_server: Version) -> Option<String> {
-    let (kubelet_minor, minor) = ((kubelet.major, kubelet.minor), (api_server.major, api_server.minor));
+    let (kubelet_minor, minor) = (
+        (kubelet.major, kubelet.minor),
+        (api_server.major, api_server.minor),
+    );
     if kubelet_minor > minor {
         return Some(format!(
             "its kubelet {kubelet} is newer than the API server's {}, which no kubelet may be",

@@ -140,7 +140,10 @@ mod tests {
             ..well()
         };
         let (severity, object, message) = only(&with_alpha("v1.36.3"));
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "DevCluster demo"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "DevCluster demo")
+        );
         has(&message, &["(Daring, Fancy)", "turn them off"]);
         assert_eq!(check(&with_alpha("v1.35.5"), &[]), []);
     }

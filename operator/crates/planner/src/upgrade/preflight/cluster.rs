@@ -45,7 +45,10 @@ mod tests {
             ready: Observed::Known(Err("DNSUnavailable: 0 of 2 CoreDNS pods are available".into())),
             ..well()
         });
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "DevCluster demo"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "DevCluster demo")
+        );
         has(&message, &["is not Ready", "0 of 2 CoreDNS pods"]);
     }
 
@@ -55,7 +58,10 @@ mod tests {
             paused: true,
             ..well()
         });
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "DevCluster demo"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "DevCluster demo")
+        );
         has(&message, &["spec.paused is true", "set it to false"]);
     }
 

@@ -78,7 +78,9 @@ impl Findings {
 
     /// `what` could not be seen.
     fn unknown(&mut self, check: PreflightCheck, object: impl Into<String>, what: &str, why: &str) {
-        let message = format!("{what} could not be seen: {why}; nothing is concluded from that, and it is looked at again");
+        let message = format!(
+            "{what} could not be seen: {why}; nothing is concluded from that, and it is looked at again"
+        );
         self.add(check, object.into(), PreflightSeverity::Unknown, message);
     }
 
@@ -167,7 +169,10 @@ mod tests {
         let told: Vec<_> = found.iter().map(|f| (f.check, f.skipped)).collect();
         assert_eq!(
             told,
-            [(PreflightCheck::Paused, false), (PreflightCheck::ClusterReady, true)]
+            [
+                (PreflightCheck::Paused, false),
+                (PreflightCheck::ClusterReady, true)
+            ]
         );
         assert_eq!(count(&found, PreflightSeverity::Error), 1);
     }

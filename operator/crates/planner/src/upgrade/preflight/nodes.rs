@@ -26,7 +26,8 @@ pub(super) fn ready(seen: &Seen, findings: &mut Findings) {
     }
     for node in nodes {
         if let Err(why) = &node.ready {
-            let message = format!("it is not Ready: {why}: an upgrade needs every node; mend it, or remove it");
+            let message =
+                format!("it is not Ready: {why}: an upgrade needs every node; mend it, or remove it");
             findings.error(check, format!("Node {}", node.name), message);
         }
     }
@@ -88,7 +89,10 @@ mod tests {
             nodes[1].ready = Err("Kubelet stopped posting node status.".into());
         }
         let (severity, object, message) = only(&seen);
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "Node demo-w-0"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "Node demo-w-0")
+        );
         has(&message, &["not Ready", "Kubelet stopped posting node status."]);
     }
 
@@ -97,7 +101,10 @@ mod tests {
         let mut seen = well();
         seen.machines.push("demo-w-1".into());
         let (severity, object, message) = only(&seen);
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "DevMachine demo-w-1"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "DevMachine demo-w-1")
+        );
         has(&message, &["no node"]);
     }
 
@@ -107,12 +114,21 @@ mod tests {
         if let Observed::Known(nodes) = &mut seen.nodes {
             nodes[0].pressures = vec![
                 ("DiskPressure".into(), "kubelet has disk pressure".into()),
-                ("MemoryPressure".into(), "kubelet has insufficient memory available".into()),
+                (
+                    "MemoryPressure".into(),
+                    "kubelet has insufficient memory available".into(),
+                ),
             ];
         }
         let (severity, object, message) = only(&seen);
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "Node demo-cp-0"));
-        has(&message, &["DiskPressure", "kubelet has disk pressure", "MemoryPressure"]);
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "Node demo-cp-0")
+        );
+        has(
+            &message,
+            &["DiskPressure", "kubelet has disk pressure", "MemoryPressure"],
+        );
     }
 
     #[test]
@@ -128,10 +144,16 @@ mod tests {
             told,
             [
                 ("Pod kube-system/etcd-demo-cp-0", PreflightSeverity::Error),
-                ("Pod kube-system/kube-scheduler-demo-cp-0", PreflightSeverity::Error)
+                (
+                    "Pod kube-system/kube-scheduler-demo-cp-0",
+                    PreflightSeverity::Error
+                )
             ]
         );
-        has(&found[0].message, &["not Ready", "kubectl logs -n kube-system etcd-demo-cp-0"]);
+        has(
+            &found[0].message,
+            &["not Ready", "kubectl logs -n kube-system etcd-demo-cp-0"],
+        );
         has(&found[1].message, &["no such pod", "/etc/kubernetes/manifests"]);
     }
 }

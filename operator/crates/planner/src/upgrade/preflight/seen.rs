@@ -169,7 +169,12 @@ pub mod tests {
             kubelet: "v1.35.4".into(),
             pressures: Vec::new(),
         };
-        let pods = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+        let pods = [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ];
         Seen {
             cluster: "demo".into(),
             host: "local".into(),

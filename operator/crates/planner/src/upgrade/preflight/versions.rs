@@ -65,7 +65,10 @@ mod tests {
             ..well()
         };
         let (severity, object, message) = only(&seen);
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "DevCluster demo"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "DevCluster demo")
+        );
         has(&message, &["v1.37.0", "v1.35.4", "upgrade to a v1.36 first"]);
     }
 
@@ -85,7 +88,10 @@ mod tests {
             return;
         }
         let (severity, object, message) = only(&seen);
-        assert_eq!((severity, object.as_str()), (PreflightSeverity::Error, "Node demo-w-0"));
+        assert_eq!(
+            (severity, object.as_str()),
+            (PreflightSeverity::Error, "Node demo-w-0")
+        );
         has(&message, parts);
     }
 }

@@ -17,7 +17,10 @@ pub(super) fn webhooks(seen: &Seen, findings: &mut Findings) {
         match &webhook.has_endpoint {
             Observed::Known(true) => {}
             Observed::Unknown(why) => {
-                let what = format!("the endpoints of Service {namespace}/{service}, which {} is called by", webhook.name);
+                let what = format!(
+                    "the endpoints of Service {namespace}/{service}, which {} is called by",
+                    webhook.name
+                );
                 findings.unknown(check, object, &what, why);
             }
             Observed::Known(false) => {
@@ -95,7 +98,11 @@ mod tests {
         );
         has(
             &message,
-            &["policy.example.com", "Service policy/server", "failurePolicy Fail"],
+            &[
+                "policy.example.com",
+                "Service policy/server",
+                "failurePolicy Fail",
+            ],
         );
     }
 
