@@ -109,7 +109,7 @@ impl ChildApi for KubeChild {
     }
 
     async fn survey(&self) -> Survey {
-        survey::survey(&self.client, &self.key).await
+        Box::pin(survey::survey(&self.client, &self.key)).await
     }
 }
 

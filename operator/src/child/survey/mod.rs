@@ -156,7 +156,7 @@ mod tests {
                 list(&json!([]))
             })
         });
-        let seen = survey(&client, &key()).await;
+        let seen = Box::pin(survey(&client, &key())).await;
         assert_eq!(seen.pods, Observed::Known(Vec::new()));
         assert_eq!(seen.webhooks, Observed::Known(Vec::new()));
         let Observed::Unknown(why) = &seen.budgets else {
@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_api_that_never_answers_ends_the_look() {
         let client = client(|_| std::future::pending());
-        let seen = survey(&client, &key()).await;
+        let seen = Box::pin(survey(&client, &key())).await;
         let Observed::Unknown(why) = &seen.pods else {
             panic!("{seen:?}");
         };

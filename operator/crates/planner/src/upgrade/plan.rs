@@ -45,7 +45,7 @@ pub fn plan(hop: Hop, from: Version, to: Version, machines: &Machines) -> Plan {
         names.iter().map(|name| of(name)).collect()
     };
     let (control_planes, pools) = (&machines.control_planes, &machines.pools);
-    steps.extend(each(&|name| draft.snapshot(name), control_planes));
+    steps.extend(each(&snapshot, control_planes));
     steps.extend(each(&|name| draft.preload(machine(name)), control_planes));
     steps.extend(each(&|name| draft.preload(pool(name)), pools));
     steps.extend(each(&|name| draft.control_plane(name), control_planes));
@@ -100,44 +100,20 @@ impl Draft<'_> {
         target(UpgradeTargetKind::DevCluster, &self.machines.cluster)
     }
 
-    /// A step that changes no version.
-    fn step(&self, phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeStep {
-        UpgradeStep {
-            id: id(phase, &target),
-            phase,
-            target,
-            from: None,
-            to: None,
-            message,
-            compensation: None,
-            state: UpgradeStepState::Planned,
-        }
-    }
-
     /// A step that changes Kubernetes' version.
     fn change(&self, phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeStep {
         UpgradeStep {
             from: Some(self.from.clone()),
             to: Some(self.to.clone()),
-            ..self.step(phase, target, message)
+            ..step(phase, target, message)
         }
     }
 
     fn preflight(&self) -> UpgradeStep {
         let message = "look at the cluster once more: nothing goes on with an error among the findings";
         undone_by(
-            self.step(UpgradePhase::Preflight, self.cluster(), message.to_owned()),
+            step(UpgradePhase::Preflight, self.cluster(), message.to_owned()),
             "nothing was changed",
-        )
-    }
-
-    fn snapshot(&self, name: &str) -> UpgradeStep {
-        let message = format!(
-            "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes, and the machine's disk where the host can"
-        );
-        undone_by(
-            self.step(UpgradePhase::Snapshot, machine(name), message),
-            "remove the snapshot",
         )
     }
 
@@ -179,7 +155,7 @@ impl Draft<'_> {
             Hop::Patch => format!("watch the control plane of {}", self.to),
         };
         undone_by(
-            self.step(UpgradePhase::Soak, self.cluster(), message),
+            step(UpgradePhase::Soak, self.cluster(), message),
             "nothing was changed",
         )
     }
@@ -210,7 +186,7 @@ impl Draft<'_> {
         UpgradeStep {
             from: old,
             to: new,
-            ..self.step(UpgradePhase::Etcd, machine(name), message)
+            ..step(UpgradePhase::Etcd, machine(name), message)
         }
     }
 
@@ -240,7 +216,31 @@ impl Draft<'_> {
             "look whether every node and every part of the control plane is Ready and runs {}",
             self.to
         );
-        self.step(UpgradePhase::Verify, self.cluster(), message)
+        step(UpgradePhase::Verify, self.cluster(), message)
+    }
+}
+
+fn snapshot(name: &str) -> UpgradeStep {
+    let message = format!(
+        "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes, and the machine's disk where the host can"
+    );
+    undone_by(
+        step(UpgradePhase::Snapshot, machine(name), message),
+        "remove the snapshot",
+    )
+}
+
+/// A step that changes no version.
+fn step(phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeStep {
+    UpgradeStep {
+        id: id(phase, &target),
+        phase,
+        target,
+        from: None,
+        to: None,
+        message,
+        compensation: None,
+        state: UpgradeStepState::Planned,
     }
 }
 

@@ -79,7 +79,6 @@ mod tests {
 
     use super::super::check;
     use super::super::seen::tests::{has, only, well};
-    use super::*;
     use crate::Observed;
 
     #[test]
