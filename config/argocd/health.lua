@@ -1,5 +1,6 @@
--- Health of DevCluster, NodePool, DevMachine, HypervisorHost and KubernetesRelease for Argo CD. What is said of another
--- generation counts as nothing; Stalled is a failure, as for kstatus; what was Ready, or cannot be seen, is Degraded.
+-- Health of DevCluster, NodePool, ClusterUpgrade, DevMachine, HypervisorHost and KubernetesRelease for Argo CD. What is said of
+-- another generation counts as nothing; Stalled is a failure, as for kstatus; what was Ready, or cannot be seen, is Degraded.
+-- Succeeded is to a ClusterUpgrade what Ready is to the others.
 local hs = {status = "Progressing", message = "the operator has not looked at it yet"}
 if obj.status == nil or obj.status.conditions == nil then
   return hs
@@ -12,7 +13,7 @@ local found = {}
 for _, condition in ipairs(obj.status.conditions) do
   found[condition.type] = condition
 end
-local ready, progressing, stalled = found.Ready, found.Progressing, found.Stalled
+local ready, progressing, stalled = found.Ready or found.Succeeded, found.Progressing, found.Stalled
 if ready == nil then
   return hs
 end

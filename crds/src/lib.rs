@@ -3,6 +3,7 @@
 //! Types only: no client, no runtime. What the schema can check (patterns, ranges, CEL rules) is checked by the API server;
 //! what needs other objects is found by the operator and told in a condition, whose reasons are listed in [`reasons`].
 
+mod clusterupgrade;
 mod common;
 mod devcluster;
 mod devmachine;
@@ -13,6 +14,10 @@ mod nodepool;
 pub mod quantity;
 pub mod reasons;
 
+pub use clusterupgrade::{
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, PreflightCheck, PreflightFinding,
+    PreflightSeverity, UpgradePhase, UpgradeStep, UpgradeStepState, UpgradeTarget, UpgradeTargetKind,
+};
 pub use common::{
     GROUP, KubeadmPatch, KubeadmPatchTarget, KubeadmPatchType, LocalReference, MachineResources, NodeFile,
     NodeTaint, SecretKeyReference, TaintEffect, TimingProfile, VERSION,
@@ -44,6 +49,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     [
         DevCluster::crd(),
         NodePool::crd(),
+        ClusterUpgrade::crd(),
         DevMachine::crd(),
         HypervisorHost::crd(),
         KubernetesRelease::crd(),
@@ -53,8 +59,15 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     .collect()
 }
 
-/// Adds what the derive macro cannot say: list-map keys for conditions (so that server-side apply merges them by type), and no
-/// `format` that the API server does not know and would warn about at each apply.
+/// Lists of a status whose items have names of their own, and the fields that these are made of.
+const NAMED: [(&str, &[&str]); 3] = [
+    ("conditions", &["type"]),
+    ("steps", &["id"]),
+    ("findings", &["check", "object"]),
+];
+
+/// Adds what the derive macro cannot say: list-map keys (so that server-side apply merges such lists by them), and no `format`
+/// that the API server does not know and would warn about at each apply.
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version
@@ -69,11 +82,18 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
                 props.format = None;
             }
         });
-        if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status"))
-            && let Some(conditions) = status.properties.as_mut().and_then(|p| p.get_mut("conditions"))
+        for (name, keys) in NAMED {
+            if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status"))
+                && let Some(list) = status.properties.as_mut().and_then(|p| p.get_mut(name))
+            {
+                list.x_kubernetes_list_type = Some("map".to_owned());
+                list.x_kubernetes_list_map_keys = Some(keys.iter().map(|&key| key.to_owned()).collect());
+            }
+        }
+        if let Some(spec) = schema.properties.as_mut().and_then(|p| p.get_mut("spec"))
+            && let Some(skipped) = spec.properties.as_mut().and_then(|p| p.get_mut("skipPreflight"))
         {
-            conditions.x_kubernetes_list_type = Some("map".to_owned());
-            conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
+            skipped.x_kubernetes_list_type = Some("set".to_owned());
         }
     }
     crd

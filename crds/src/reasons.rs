@@ -4,7 +4,8 @@ use std::fmt;
 
 macro_rules! conditions {
     ($($(#[doc = $doc:literal])+ $name:ident = $type_:literal on [$($kind:literal),+],)+) => {
-        /// Condition types. `Ready`, `Progressing` and `Stalled` are on every kind; kstatus reads `Ready` and `Stalled`.
+        /// Condition types. `Progressing`, `Stalled` and a summary are on every kind: `Ready`, or `Succeeded` where something comes to
+        /// an end. kstatus reads `Ready` and `Stalled`.
         pub mod condition {
             $($(#[doc = $doc])+ pub const $name: &str = $type_;)+
 
@@ -30,10 +31,12 @@ macro_rules! conditions {
 conditions! {
     /// Summary: the object is as asked for.
     READY = "Ready" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
+    /// Summary: what was asked for is done. With `dryRun`, that the upgrade is planned and the preflight found nothing that stops it.
+    SUCCEEDED = "Succeeded" on ["ClusterUpgrade"],
     /// Something is being done about it.
-    PROGRESSING = "Progressing" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
+    PROGRESSING = "Progressing" on ["DevCluster", "NodePool", "ClusterUpgrade", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// Nothing can be done about it until a person changes something.
-    STALLED = "Stalled" on ["DevCluster", "NodePool", "DevMachine", "HypervisorHost", "KubernetesRelease"],
+    STALLED = "Stalled" on ["DevCluster", "NodePool", "ClusterUpgrade", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// What the schema cannot check about the spec was found right.
     SPEC_VALID = "SpecValid" on ["DevCluster"],
     /// The host can be reached.
@@ -189,6 +192,12 @@ reasons! {
     RollingOut => "Wait; the message says how far it is.",
     /// Machines are being made or removed to reach the wanted number.
     Scaling => "Wait; the message says how far it is.",
+    /// The upgrade is planned, and the preflight found nothing that stops it.
+    PreflightPassed => "Read status.steps and the warnings in status.findings.",
+    /// The preflight found something that stops the upgrade.
+    PreflightFailed => "Do what the findings of severity Error in status.findings say; the upgrade is checked again by itself.",
+    /// Something that the preflight has to know could not be seen.
+    PreflightUnknown => "Mend what the findings of severity Unknown in status.findings name; the upgrade is checked again by itself.",
 }
 
 impl fmt::Display for Reason {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -344,6 +345,52 @@ async fn pods_are_evicted_as_their_budgets_allow() {
         "a pod of another UID was evicted"
     );
     assert_eq!(setting.child.evict(guarded).await.unwrap(), Eviction::Started);
+}
+
+#[tokio::test]
+#[ignore = "needs a real kube-apiserver: SEEDBED_TEST_KUBECONFIG"]
+async fn what_is_in_the_way_of_an_upgrade_is_read_from_a_real_api_server() {
+    let setting = setting().await;
+    // Called for a group that nobody has, so that nobody waits for it.
+    let webhook: ValidatingWebhookConfiguration = of(json!({
+        "metadata": {"name": "survey"}, "webhooks": [{
+            "name": "survey.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"namespace": "default", "name": "survey"}},
+            "rules": [{"apiGroups": ["survey.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["*"]}],
+        }],
+    }));
+    let webhooks = Api::<ValidatingWebhookConfiguration>::all(setting.client.clone());
+    let _ = webhooks.delete("survey", &DeleteParams::default()).await;
+    webhooks.create(&PostParams::default(), &webhook).await.unwrap();
+    let budget: PodDisruptionBudget = of(json!({
+        "metadata": {"name": "survey", "namespace": "default"},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "survey"}}},
+    }));
+    apply(&setting, &budget).await;
+
+    let seen = setting.child.survey().await;
+    let gates = seen
+        .gates
+        .known()
+        .expect("its feature gates are told at /metrics");
+    assert!(gates.alpha.is_empty(), "{gates:?}");
+    assert_eq!(seen.requested.known().map(Vec::len), Some(0), "{seen:?}");
+    assert_eq!(seen.custom_kinds.known().map(Vec::len), Some(0), "{seen:?}");
+    assert!(seen.pods.known().is_some(), "{seen:?}");
+    let budgets = seen.budgets.known().unwrap();
+    let found = budgets.iter().find(|budget| budget.name == "survey").unwrap();
+    assert_eq!((found.asks.as_str(), found.spare), ("maxUnavailable: 0", 0));
+    let hooks = seen.webhooks.known().unwrap();
+    let found = hooks
+        .iter()
+        .find(|hook| hook.name == "survey.example.com")
+        .unwrap();
+    assert_eq!(found.has_endpoint.known(), Some(&false));
+
+    webhooks.delete("survey", &DeleteParams::default()).await.unwrap();
+    let budgets = Api::<PodDisruptionBudget>::namespaced(setting.client.clone(), "default");
+    budgets.delete("survey", &DeleteParams::default()).await.unwrap();
+    setting.children.forget(&setting.key);
 }
 
 #[tokio::test]

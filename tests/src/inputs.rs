@@ -38,6 +38,15 @@ pub fn pool(name: &str, cluster: &str) -> Value {
     })
 }
 
+/// The plan of an upgrade to the next minor version, as in config/samples.
+pub fn upgrade(name: &str, cluster: &str) -> Value {
+    json!({
+        "kind": "ClusterUpgrade",
+        "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": cluster}, "version": "v1.36.3", "dryRun": true},
+    })
+}
+
 /// The seed's own libvirtd as a host that has no memory to give.
 pub fn host(name: &str, range: &str) -> Value {
     json!({

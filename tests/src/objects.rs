@@ -34,6 +34,7 @@ fn kind_of(kind: &str) -> (&'static str, &'static str, &'static str, bool) {
     match kind {
         "DevCluster" => ("seedbed.dev", "v1alpha1", "devclusters", true),
         "NodePool" => ("seedbed.dev", "v1alpha1", "nodepools", true),
+        "ClusterUpgrade" => ("seedbed.dev", "v1alpha1", "clusterupgrades", true),
         "DevMachine" => ("seedbed.dev", "v1alpha1", "devmachines", true),
         "HypervisorHost" => ("seedbed.dev", "v1alpha1", "hypervisorhosts", false),
         "KubernetesRelease" => ("seedbed.dev", "v1alpha1", "kubernetesreleases", false),

@@ -18,7 +18,8 @@ use x509_parser::pem::Pem;
 
 use super::watch::Seen;
 use super::{
-    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, node, pods, token,
+    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, Survey, node, pods,
+    survey, token,
 };
 use crate::client;
 
@@ -121,6 +122,10 @@ impl ChildApi for KubeChild {
 
     async fn delete_node(&self, name: &str, uid: &str) -> Result<(), ChildError> {
         node::delete(&self.client, &self.key, name, uid).await
+    }
+
+    async fn survey(&self) -> Survey {
+        Box::pin(survey::survey(&self.client, &self.key)).await
     }
 }
 

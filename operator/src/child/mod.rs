@@ -9,6 +9,7 @@ mod keeper;
 mod kube_child;
 mod node;
 mod pods;
+mod survey;
 mod token;
 mod view;
 mod watch;
@@ -28,6 +29,7 @@ pub use keeper::ChildKeeper;
 pub use kube_child::connect;
 pub use node::{NODE_LABELS_ANNOTATION, NodeShape};
 pub use pods::{Eviction, PodRef};
+pub use survey::Survey;
 pub use view::{ChildView, ObjectName};
 
 /// Gives the APIs of child clusters.
@@ -93,4 +95,7 @@ pub trait ChildApi: Send + Sync + 'static {
 
     /// Deletes the node of that name and UID. Gone already, or another one of that name, is no error and nothing is deleted.
     async fn delete_node(&self, name: &str, uid: &str) -> Result<(), ChildError>;
+
+    /// Looks once at what is in the way of an upgrade, within a minute. Nothing is changed.
+    async fn survey(&self) -> Survey;
 }

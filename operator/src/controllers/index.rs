@@ -71,6 +71,11 @@ pub fn of_host(name: &str) -> String {
     format!("host/{name}")
 }
 
+/// The key of what wants a release.
+pub fn of_release(version: &str) -> String {
+    format!("release/{version}")
+}
+
 #[cfg(test)]
 mod tests {
     use kube::core::DeserializeGuard;

@@ -20,10 +20,12 @@ mod pool;
 mod profile;
 mod release;
 mod releases;
+mod room;
 mod said;
 mod secrets;
 mod transitions;
 mod turns;
+mod upgrade;
 mod world;
 
 use std::fmt::Debug;
@@ -36,7 +38,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use seedbed_crds::reasons::condition;
-use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -60,6 +62,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     let (machines, watch_machines) = Feed::<DevMachine>::new(client, machine_refers_to);
     let (hosts, watch_hosts) = Feed::<HypervisorHost>::new(client, |_| Vec::new());
     let (releases, watch_releases) = Feed::<KubernetesRelease>::new(client, |_| Vec::new());
+    let (upgrades, watch_upgrades) = Feed::<ClusterUpgrade>::new(client, upgrade_refers_to);
     let (all_synced, synced) = watch::channel(false);
     let world = Arc::new(World {
         context: context.clone(),
@@ -80,15 +83,20 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         machines: machines.store(),
         hosts: hosts.store(),
         releases: releases.store(),
+        upgrades: upgrades.store(),
         cluster_index: clusters.index(),
         pool_index: pools.index(),
         machine_index: machines.index(),
+        upgrade_index: upgrades.index(),
     });
-    if let Err(error) = context
-        .metrics
-        .follow(clusters.store(), pools.store(), machines.store())
-    {
-        tracing::error!("metrics of clusters, pools and machines: {error}; they are not told");
+    let followed = context.metrics.follow(
+        clusters.store(),
+        pools.store(),
+        machines.store(),
+        upgrades.store(),
+    );
+    if let Err(error) = followed {
+        tracing::error!("metrics of clusters, pools, machines and upgrades: {error}; they are not told");
     }
     let feeds = Feeds {
         clusters,
@@ -96,6 +104,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         machines,
         hosts,
         releases,
+        upgrades,
     };
     let stop = stop.shared();
     let of_clusters = clusters_controller(&feeds, &world);
@@ -103,22 +112,27 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     let of_machines = machines_controller(&feeds, &world);
     let of_hosts = controller(&feeds.hosts).reconcile_on(on_whole_host(&context));
     let of_releases = releases_controller(&feeds, &world);
+    let of_upgrades = upgrades_controller(&feeds, &world);
     for name in [
         "devcluster",
         "nodepool",
         "devmachine",
         "hypervisorhost",
         "kubernetesrelease",
+        "clusterupgrade",
     ] {
         context.health.set_synced(name, false);
     }
-    let watches = futures::future::join5(
-        watch_clusters,
-        watch_pools,
-        watch_machines,
-        watch_hosts,
-        watch_releases,
-    );
+    let watches = async {
+        futures::join!(
+            watch_clusters,
+            watch_pools,
+            watch_machines,
+            watch_hosts,
+            watch_releases,
+            watch_upgrades,
+        )
+    };
     let controllers = async {
         futures::join!(
             drive(
@@ -149,9 +163,12 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
                 of_releases,
                 "kubernetesrelease",
                 &world,
-                stop,
+                stop.clone(),
                 |o, w| async move { release::reconcile(&o, &w).await }
             ),
+            drive(of_upgrades, "clusterupgrade", &world, stop, |o, w| async move {
+                Box::pin(upgrade::reconcile(&o, &w)).await
+            }),
         )
     };
     let never = async {
@@ -177,6 +194,14 @@ fn machine_refers_to(machine: &DevMachine) -> Vec<String> {
     keys
 }
 
+fn upgrade_refers_to(upgrade: &ClusterUpgrade) -> Vec<String> {
+    let spec = &upgrade.spec;
+    vec![
+        index::of_cluster(&owned::namespace(upgrade), &spec.cluster_ref.name),
+        index::of_release(&spec.version),
+    ]
+}
+
 /// The watches of all kinds.
 struct Feeds {
     clusters: Feed<DevCluster>,
@@ -184,6 +209,7 @@ struct Feeds {
     machines: Feed<DevMachine>,
     hosts: Feed<HypervisorHost>,
     releases: Feed<KubernetesRelease>,
+    upgrades: Feed<ClusterUpgrade>,
 }
 
 /// A controller of the kind that the feed is of.
@@ -348,6 +374,47 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
             };
             futures::stream::iter(concerned)
         }))
+}
+
+/// An upgrade is looked at again when its cluster, that one's pools and machines, or its target's release change.
+fn upgrades_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<ClusterUpgrade>> {
+    let (on_cluster, on_pool, on_machine, on_release) =
+        (world.clone(), world.clone(), world.clone(), world.clone());
+    controller(&feeds.upgrades)
+        .reconcile_on(
+            feeds
+                .clusters
+                .concerns_when(upgrade::what_matters_of_cluster, move |cluster| {
+                    upgrades_of(&on_cluster, &owned::namespace(cluster), &cluster.name_any())
+                }),
+        )
+        .reconcile_on(
+            feeds
+                .pools
+                .concerns_when(upgrade::what_matters_of_pool, move |pool| {
+                    let name = pool.0.as_ref().map(|p| p.spec.cluster_ref.name.clone());
+                    let namespace = owned::namespace(pool);
+                    name.map(|name| upgrades_of(&on_pool, &namespace, &name))
+                        .unwrap_or_default()
+                }),
+        )
+        .reconcile_on(feeds.machines.concerns_when(of_machine, move |machine| {
+            let name = machine.0.as_ref().map(|m| m.spec.cluster_ref.name.clone());
+            let namespace = owned::namespace(machine);
+            name.map(|name| upgrades_of(&on_machine, &namespace, &name))
+                .unwrap_or_default()
+        }))
+        .reconcile_on(
+            feeds
+                .releases
+                .concerns_when(upgrade::what_matters_of_release, move |release| {
+                    references(&on_release.upgrade_index, &index::of_release(&release.name_any()))
+                }),
+        )
+}
+
+fn upgrades_of(world: &World, namespace: &str, cluster: &str) -> Vec<ObjectRef<Guarded<ClusterUpgrade>>> {
+    references(&world.upgrade_index, &index::of_cluster(namespace, cluster))
 }
 
 fn references<K: Resource<DynamicType = ()>>(index: &Index, key: &str) -> Vec<ObjectRef<Guarded<K>>> {

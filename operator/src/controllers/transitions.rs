@@ -6,7 +6,10 @@ use std::time::Duration;
 use kube::core::object::HasStatus;
 use kube::{Api, Resource};
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{Condition, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_crds::{
+    ClusterUpgrade, Condition, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool,
+};
+use seedbed_planner::conditions::is_summary;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,6 +40,7 @@ macro_rules! conditioned {
 }
 
 conditioned!(
+    ClusterUpgrade,
     DevCluster,
     NodePool,
     DevMachine,
@@ -55,13 +59,19 @@ pub trait Paced: Conditioned + HasStatus {
 
 impl Paced for DevCluster {
     fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
-        old.initialized != new.initialized || of_ready(&old.conditions) != of_ready(&new.conditions)
+        old.initialized != new.initialized || of_summary(&old.conditions) != of_summary(&new.conditions)
     }
 }
 
 impl Paced for NodePool {
     fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
-        of_ready(&old.conditions) != of_ready(&new.conditions)
+        of_summary(&old.conditions) != of_summary(&new.conditions)
+    }
+}
+
+impl Paced for ClusterUpgrade {
+    fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
+        of_summary(&old.conditions) != of_summary(&new.conditions)
     }
 }
 
@@ -69,15 +79,15 @@ impl Paced for DevMachine {
     fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
         old.bootstrap != new.bootstrap
             || old.drain_started_at != new.drain_started_at
-            || of_ready(&old.conditions) != of_ready(&new.conditions)
+            || of_summary(&old.conditions) != of_summary(&new.conditions)
     }
 }
 
-/// What `Ready` says, and of which generation; and whether a person is asked for.
-fn of_ready(conditions: &[Condition]) -> Vec<(&str, &str, Option<i64>)> {
+/// What the summary says, and of which generation; and whether a person is asked for.
+fn of_summary(conditions: &[Condition]) -> Vec<(&str, &str, Option<i64>)> {
     conditions
         .iter()
-        .filter(|c| [condition::READY, condition::STALLED].contains(&c.type_.as_str()))
+        .filter(|c| is_summary(&c.type_) || c.type_ == condition::STALLED)
         .map(|c| (c.type_.as_str(), c.status.as_str(), c.observed_generation))
         .collect()
 }
@@ -156,10 +166,10 @@ where
 /// holds when an object is first seen is no news; and where all is well, that is said once.
 fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
     let before = |c: &Condition| old.iter().find(|b| b.type_ == c.type_);
-    let ready = new.iter().find(|c| c.type_ == condition::READY);
-    let all_is_well = ready.filter(|r| r.status == "True" && before(r).is_some_and(|b| b.status != "True"));
-    if let Some(ready) = all_is_well {
-        return vec![ready];
+    let summary = new.iter().find(|c| is_summary(&c.type_));
+    let all_is_well = summary.filter(|s| s.status == "True" && before(s).is_some_and(|b| b.status != "True"));
+    if let Some(summary) = all_is_well {
+        return vec![summary];
     }
     let is_news = |c: &&Condition| {
         if DERIVED.contains(&c.type_.as_str()) {
@@ -172,9 +182,9 @@ fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
             && !is_new
             && before.is_none_or(|b| b.status != c.status || b.reason != c.reason);
         let changed = before.is_some_and(|b| b.status != c.status);
-        // What `Ready` says with the same reason is not said twice.
-        let said = c.type_ != condition::READY
-            && ready.is_some_and(|r| r.reason == c.reason && r.status == c.status);
+        // What the summary says with the same reason is not said twice.
+        let said =
+            !is_summary(&c.type_) && summary.is_some_and(|s| s.reason == c.reason && s.status == c.status);
         (alarms || changed) && !said
     };
     new.iter().filter(is_news).collect()
@@ -216,6 +226,7 @@ fn event_type(condition: &Condition) -> EventType {
         Reason::NameConflict,
         Reason::NodeNotReady,
         Reason::NotRunning,
+        Reason::PreflightFailed,
         Reason::ReleaseBroken,
         Reason::ReleaseNotFound,
         Reason::StoragePoolUnusable,

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use seedbed_crds::{DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use seedbed_hypervisor::Owner;
 use seedbed_kubeadm::pki::ClusterPki;
 use tokio::sync::watch;
@@ -67,12 +67,16 @@ pub struct World {
     pub hosts: Store<Guarded<HypervisorHost>>,
     /// All releases.
     pub releases: Store<Guarded<KubernetesRelease>>,
+    /// All upgrades.
+    pub upgrades: Store<Guarded<ClusterUpgrade>>,
     /// Clusters by their host.
     pub cluster_index: Index,
     /// Pools by their cluster.
     pub pool_index: Index,
     /// Machines by their cluster, their pool and their host.
     pub machine_index: Index,
+    /// Upgrades by their cluster and their target's release.
+    pub upgrade_index: Index,
 }
 
 impl World {
@@ -100,6 +104,7 @@ impl World {
                 "kubernetesrelease",
                 self.releases.wait_until_ready().await.is_ok(),
             ),
+            ("clusterupgrade", self.upgrades.wait_until_ready().await.is_ok()),
         ] {
             health.set_synced(name, ready);
             all &= ready;

@@ -11,7 +11,7 @@ use kube::runtime::reflector::Store;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use seedbed_crds::{DevCluster, DevMachine, NodePool};
+use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, NodePool};
 
 pub use hosts::HostFigures;
 use hosts::HostGauges;
@@ -117,8 +117,9 @@ impl Metrics {
         clusters: Store<DeserializeGuard<DevCluster>>,
         pools: Store<DeserializeGuard<NodePool>>,
         machines: Store<DeserializeGuard<DevMachine>>,
+        upgrades: Store<DeserializeGuard<ClusterUpgrade>>,
     ) -> Result<(), prometheus::Error> {
-        let objects = Objects::new(clusters, pools, machines)?;
+        let objects = Objects::new(clusters, pools, machines, upgrades)?;
         self.registry.register(Box::new(objects))
     }
 
@@ -175,7 +176,12 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let (clusters, mut changes) = reflector::store();
         metrics
-            .follow(clusters, reflector::store().0, reflector::store().0)
+            .follow(
+                clusters,
+                reflector::store().0,
+                reflector::store().0,
+                reflector::store().0,
+            )
             .unwrap();
         let line = |status: &str, value: u8| {
             format!(
@@ -195,6 +201,35 @@ mod tests {
         );
         changes.apply_watcher_event(&Event::Delete(cluster("True")));
         assert!(!metrics.render().unwrap().contains("demo"));
+    }
+
+    #[test]
+    fn findings_of_upgrades_are_told_by_how_much_they_matter() {
+        let finding = |object: &str, severity: &str, skipped: bool| json!({"check": "NodesReady", "object": object, "severity": severity, "message": "m", "skipped": skipped});
+        let upgrade = serde_json::from_value(json!({
+            "apiVersion": "seedbed.dev/v1alpha1", "kind": "ClusterUpgrade",
+            "metadata": {"namespace": "default", "name": "next"},
+            "spec": {"clusterRef": {"name": "demo"}, "version": "v1.36.3", "dryRun": true},
+            "status": {"findings": [finding("a", "Error", false), finding("b", "Error", true)]},
+        }));
+        let metrics = Metrics::new().unwrap();
+        let (upgrades, mut changes) = reflector::store();
+        metrics
+            .follow(
+                reflector::store().0,
+                reflector::store().0,
+                reflector::store().0,
+                upgrades,
+            )
+            .unwrap();
+        changes.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(upgrade.unwrap()))));
+        let text = metrics.render().unwrap();
+        for (severity, number) in [("Error", 1), ("Unknown", 0), ("Warning", 0)] {
+            let line = format!(
+                r#"seedbed_clusterupgrade_findings{{cluster="demo",name="next",namespace="default",severity="{severity}"}} {number}"#
+            );
+            assert!(text.contains(&line), "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is told of clusters, pools and machines: made from the caches whenever it is asked for, so that nothing is kept twice and
+//! What is told of clusters, pools, machines and upgrades: made from the caches whenever it is asked for, so that nothing is kept twice and
 //! what is deleted is told no more.
 
 use std::collections::HashMap;
@@ -8,10 +8,18 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use seedbed_crds::{DevCluster, DevMachine, NodePool};
+use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, NodePool, PreflightSeverity};
+use seedbed_planner::upgrade::preflight::count;
 
 /// The statuses that a condition can have.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+/// How much a finding can matter.
+const SEVERITIES: [(PreflightSeverity, &str); 3] = [
+    (PreflightSeverity::Error, "Error"),
+    (PreflightSeverity::Unknown, "Unknown"),
+    (PreflightSeverity::Warning, "Warning"),
+];
 
 /// A cache of that kind.
 type Cache<K> = Store<DeserializeGuard<K>>;
@@ -21,12 +29,14 @@ pub(super) struct Objects {
     clusters: Cache<DevCluster>,
     pools: Cache<NodePool>,
     machines: Cache<DevMachine>,
+    upgrades: Cache<ClusterUpgrade>,
     cluster_info: Desc,
     cluster_conditions: Desc,
     machine_phases: Desc,
     pool_wanted: Desc,
     pool_present: Desc,
     pool_ready: Desc,
+    upgrade_findings: Desc,
 }
 
 impl Objects {
@@ -34,6 +44,7 @@ impl Objects {
         clusters: Cache<DevCluster>,
         pools: Cache<NodePool>,
         machines: Cache<DevMachine>,
+        upgrades: Cache<ClusterUpgrade>,
     ) -> Result<Self, prometheus::Error> {
         let described = |name: &str, help: &str, labels: &[&str]| {
             let labels = labels.iter().map(|&label| label.to_owned()).collect();
@@ -44,6 +55,7 @@ impl Objects {
             clusters,
             pools,
             machines,
+            upgrades,
             cluster_info: described(
                 "seedbed_devcluster_info",
                 "DevClusters with their version and host; always 1.",
@@ -74,6 +86,11 @@ impl Objects {
                 "How many machines of a NodePool are Ready nodes.",
                 pools_label,
             )?,
+            upgrade_findings: described(
+                "seedbed_clusterupgrade_findings",
+                "How many findings of a ClusterUpgrade's preflight count, by severity.",
+                &["cluster", "name", "namespace", "severity"],
+            )?,
         })
     }
 }
@@ -87,6 +104,7 @@ impl Collector for Objects {
             &self.pool_wanted,
             &self.pool_present,
             &self.pool_ready,
+            &self.upgrade_findings,
         ]
     }
 
@@ -119,7 +137,16 @@ impl Collector for Objects {
             present.add([name, namespace], f64::from(replicas));
             ready.add([name, namespace], f64::from(ready_replicas));
         });
-        [info, conditions, phases, wanted, present, ready]
+        let mut findings = Family::of(&self.upgrade_findings);
+        each(&self.upgrades, |upgrade, namespace, name| {
+            let found = upgrade.status.as_ref().map(|status| status.findings.as_slice());
+            let cluster = &upgrade.spec.cluster_ref.name;
+            for (severity, label) in SEVERITIES {
+                let number = u32::try_from(count(found.unwrap_or_default(), severity)).unwrap_or(u32::MAX);
+                findings.add([cluster, name, namespace, label], f64::from(number));
+            }
+        });
+        [info, conditions, phases, wanted, present, ready, findings]
             .into_iter()
             .map(Family::finished)
             .collect()

@@ -75,6 +75,16 @@ impl Kinds {
         };
         let mut kinds = Self::default();
         let (policies, budgets) = ("networkpolicies", "poddisruptionbudgets");
+        let (admission, validating, mutating) = (
+            "admissionregistration.k8s.io",
+            "validatingwebhookconfigurations",
+            "mutatingwebhookconfigurations",
+        );
+        let (extensions, definition, definitions) = (
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+        );
         for known in [
             kind("", "v1", "ConfigMap", "configmaps", true, false, false),
             kind("", "v1", "Event", "events", true, false, false),
@@ -84,9 +94,37 @@ impl Kinds {
             kind("", "v1", "Secret", "secrets", true, false, false),
             kind("", "v1", "ServiceAccount", "serviceaccounts", true, false, false),
             kind("", "v1", "Service", "services", true, true, false),
+            kind(
+                admission,
+                "v1",
+                "ValidatingWebhookConfiguration",
+                validating,
+                false,
+                false,
+                true,
+            ),
+            kind(
+                admission,
+                "v1",
+                "MutatingWebhookConfiguration",
+                mutating,
+                false,
+                false,
+                true,
+            ),
+            kind(extensions, "v1", definition, definitions, false, true, true),
             kind("apps", "v1", "DaemonSet", "daemonsets", true, true, true),
             kind("apps", "v1", "Deployment", "deployments", true, true, true),
             kind("coordination.k8s.io", "v1", "Lease", "leases", true, false, false),
+            kind(
+                "discovery.k8s.io",
+                "v1",
+                "EndpointSlice",
+                "endpointslices",
+                true,
+                false,
+                true,
+            ),
             kind("events.k8s.io", "v1", "Event", "events", true, false, false),
             kind(
                 "networking.k8s.io",

@@ -25,6 +25,11 @@ use crate::{Kind, Refusal, Selector, Store, Subresource, discovery};
 /// The body of an answer: all at once, or a line for each event of a watch.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
+/// What it says of itself at `/metrics`: that no alpha feature is on, and nothing of deprecated API versions, since it has none.
+const METRICS: &str = "# TYPE kubernetes_feature_enabled gauge\n\
+    kubernetes_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"} 0\n\
+    kubernetes_feature_enabled{name=\"AllBeta\",stage=\"BETA\"} 0\n";
+
 /// An API server in the process. Clones answer from the same objects.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -85,6 +90,7 @@ impl ApiServer {
         match parts.path {
             "/version" => return whole(200, &self.version_info()),
             "/livez" | "/readyz" | "/healthz" => return response(200, once(Bytes::from_static(b"ok"))),
+            "/metrics" => return text(METRICS),
             _ => {}
         }
         if *parts.method == Method::GET
@@ -344,6 +350,15 @@ fn refused(refusal: &Refusal) -> Response<Body> {
 
 fn whole(code: u16, value: &Value) -> Response<Body> {
     response(code, once(Bytes::from(value.to_string())))
+}
+
+fn text(text: &'static str) -> Response<Body> {
+    let mut response = response(200, once(Bytes::from_static(text.as_bytes())));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    response
 }
 
 fn once(bytes: Bytes) -> BoxStream<'static, Result<Frame<Bytes>, Infallible>> {

@@ -1,6 +1,6 @@
 //! Objects as a user writes them and the API server hands them on, with the defaults of their schemas.
 
-use seedbed_crds::{DevCluster, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_crds::{ClusterUpgrade, DevCluster, HypervisorHost, KubernetesRelease, NodePool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,6 +28,14 @@ pub fn pool(name: &str, cluster: &str, replicas: u64) -> Value {
             "clusterRef": {"name": cluster}, "replicas": replicas,
             "machine": {"cpus": 2, "memory": "2Gi", "disk": "20Gi"},
         },
+    }))
+}
+
+/// The plan of an upgrade of that cluster to that version.
+pub fn upgrade(name: &str, cluster: &str, version: &str) -> Value {
+    with_defaults::<ClusterUpgrade>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "ClusterUpgrade", "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": cluster}, "version": version, "dryRun": true},
     }))
 }
 

@@ -400,12 +400,13 @@ impl Timers for Alarm {
     }
 }
 
-const KINDS: [(&str, &str, bool); 5] = [
+const KINDS: [(&str, &str, bool); 6] = [
     ("HypervisorHost", "hypervisorhosts", false),
     ("KubernetesRelease", "kubernetesreleases", false),
     ("DevCluster", "devclusters", true),
     ("NodePool", "nodepools", true),
     ("DevMachine", "devmachines", true),
+    ("ClusterUpgrade", "clusterupgrades", true),
 ];
 
 fn kinds() -> Kinds {

@@ -14,6 +14,10 @@ use seedbed_tests::inputs::{
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("accepted: the sample as it stands", sample),
+        Case::new(
+            "accepted: the sample of an upgrade that is only planned",
+            upgrade_sample,
+        ),
         Case::new("accepted: what is left out is filled in by the schema", defaults),
         Case::new("accepted: every field of a spec", every_field),
         Case::new("accepted: a simulated host, and what is filled in", simulated),
@@ -42,6 +46,16 @@ async fn sample(cases: Cases) {
         .unwrap();
     assert_eq!(said.lines().count(), 2, "{said}");
     assert!(!said.contains("Warning"), "{said}");
+}
+
+/// The sample of an upgrade, and what is filled in.
+async fn upgrade_sample(cases: Cases) {
+    let file = seedbed_tests::root_of_checkout().join("config/samples/clusterupgrade-dryrun.yaml");
+    let said = cases
+        .seed
+        .kubectl(&["apply", "--dry-run=server", "-f", file.to_str().unwrap()])
+        .unwrap();
+    assert!(said.contains("created") && !said.contains("Warning"), "{said}");
 }
 
 async fn defaults(cases: Cases) {

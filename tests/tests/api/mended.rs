@@ -7,7 +7,7 @@ use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
 use seedbed_tests::inputs::{
-    VERSION, cluster, delete_clusters, ensure_release, host, pool, setting, settled, with,
+    VERSION, cluster, delete_clusters, ensure_release, host, pool, setting, settled, upgrade, with,
 };
 
 /// The cases.
@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
             missing_secret,
         ),
         Case::new("mended: a pool without its cluster", pool_without_cluster),
+        Case::new("mended: an upgrade without its cluster", upgrade_without_cluster),
         Case::new(
             "told: a pool whose machines would have the control plane's names",
             pool_named_like_control_plane,
@@ -240,6 +241,56 @@ async fn missing_secret(cases: Cases) {
     assert!(!seen.contains("a-very-secret-text"));
     delete_clusters(&objects, &["a"]).await;
     objects.get("Secret", "mine").await;
+}
+
+async fn upgrade_without_cluster(cases: Cases) {
+    let objects = setting(&cases, "upgrade-without-cluster", "10.230.0.0/16").await;
+    objects.create(upgrade("a-next", "a")).await.unwrap();
+    for (type_, status) in [
+        ("Succeeded", "False"),
+        ("Progressing", "False"),
+        ("Stalled", "True"),
+    ] {
+        let parts: &[&str] = if status == "True" {
+            &["ClusterNotFound", "no DevCluster named a"]
+        } else {
+            &[]
+        };
+        objects
+            .told("ClusterUpgrade", "a-next", type_, status, parts)
+            .await;
+    }
+    objects
+        .create(cluster("a", "upgrade-without-cluster"))
+        .await
+        .unwrap();
+    objects
+        .told(
+            "ClusterUpgrade",
+            "a-next",
+            "Succeeded",
+            "False",
+            &["NotInitialized", "planned when it is"],
+        )
+        .await;
+    objects
+        .told("ClusterUpgrade", "a-next", "Stalled", "False", &[])
+        .await;
+    settled(&objects, "a").await;
+    delete_clusters(&objects, &["a"]).await;
+    objects
+        .told(
+            "ClusterUpgrade",
+            "a-next",
+            "Stalled",
+            "True",
+            &["ClusterNotFound"],
+        )
+        .await;
+    objects.delete("ClusterUpgrade", "a-next").await;
+    objects
+        .gone(seedbed_tests::LIMIT, "ClusterUpgrade", "a-next")
+        .await;
 }
 
 async fn pool_without_cluster(cases: Cases) {

@@ -3,7 +3,7 @@
 use seedbed_tests::{Case, Cases, Objects};
 use serde_json::{Value, json};
 
-use seedbed_tests::inputs::{cluster, host, no_digest, pool, release, simulated_host, with};
+use seedbed_tests::inputs::{cluster, host, no_digest, pool, release, simulated_host, upgrade, with};
 
 /// A wrong input, and what the API server's message has to have in it.
 type Wrong = (&'static str, Value, &'static [&'static str]);
@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         hosts(),
         simulated_hosts(),
         releases(),
+        upgrades(),
     ];
     let mut cases: Vec<Case> = tables.into_iter().flatten().map(refused).collect();
     cases.push(Case::new(
@@ -27,6 +28,10 @@ pub fn cases() -> Vec<Case> {
     cases.push(Case::new(
         "refused: a pool that moves to another cluster",
         pool_that_moves,
+    ));
+    cases.push(Case::new(
+        "refused: an upgrade to another version, or of another cluster",
+        upgrade_that_changes,
     ));
     cases.push(Case::new("refused: another kind for a host", kind_that_changes));
     cases.push(Case::new(
@@ -468,6 +473,71 @@ fn releases() -> Vec<Wrong> {
             &["spec.containerImages[0].digest", "latest"],
         ),
     ]
+}
+
+fn upgrades() -> Vec<Wrong> {
+    let wrong = |change: Value| with(upgrade("wrong", "demo"), &json!({"spec": change}));
+    let not_yet: &[&str] = &[
+        "spec.dryRun must be true",
+        "plans and checks upgrades, and does not carry them out yet",
+    ];
+    vec![
+        (
+            "an upgrade that is to be carried out",
+            wrong(json!({"dryRun": false})),
+            not_yet,
+        ),
+        (
+            "an upgrade that does not say that it is a dry run",
+            wrong(json!({"dryRun": null})),
+            not_yet,
+        ),
+        (
+            "an upgrade to a version without its patch level",
+            wrong(json!({"version": "v1.36"})),
+            &["spec.version", "v1.36", "^v1"],
+        ),
+        (
+            "an upgrade of no cluster",
+            wrong(json!({"clusterRef": null})),
+            &["spec.clusterRef: Required value"],
+        ),
+        (
+            "an upgrade without a check that there is not",
+            wrong(json!({"skipPreflight": ["Everything"]})),
+            &["spec.skipPreflight[0]", "Everything", "NodesReady"],
+        ),
+        (
+            "an upgrade without a check twice",
+            wrong(json!({"skipPreflight": ["NodesReady", "NodesReady"]})),
+            &["spec.skipPreflight[1]", "Duplicate value"],
+        ),
+        (
+            "an upgrade without a check that every upgrade needs",
+            wrong(json!({"skipPreflight": ["Release"]})),
+            &["VersionPath, Skew and Release cannot be skipped"],
+        ),
+    ]
+}
+
+async fn upgrade_that_changes(cases: Cases) {
+    let objects = cases.namespace("upgrade-that-changes").await;
+    objects.create(upgrade("a", "one")).await.unwrap();
+    for (change, part) in [
+        (json!({"version": "v1.36.4"}), "spec.version cannot be changed"),
+        (
+            json!({"clusterRef": {"name": "two"}}),
+            "spec.clusterRef cannot be changed",
+        ),
+    ] {
+        let message = objects
+            .change("ClusterUpgrade", "a", &json!({"spec": change}))
+            .await
+            .unwrap_err();
+        assert!(message.contains(part), "{message}");
+    }
+    let change = json!({"spec": {"skipPreflight": ["HostCapacity"]}});
+    objects.change("ClusterUpgrade", "a", &change).await.unwrap();
 }
 
 async fn unknown_field(cases: Cases) {

@@ -4,7 +4,7 @@ use seedbed_tests::objects::told;
 use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
-use seedbed_tests::inputs::{cluster, pool, simulated_host};
+use seedbed_tests::inputs::{cluster, pool, simulated_host, upgrade};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -22,9 +22,10 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-const KINDS: [(&str, &str, &str); 5] = [
+const KINDS: [(&str, &str, &str); 6] = [
     ("devclusters", "dc", "DevCluster"),
     ("nodepools", "np", "NodePool"),
+    ("clusterupgrades", "cu", "ClusterUpgrade"),
     ("devmachines", "dm", "DevMachine"),
     ("hypervisorhosts", "hh", "HypervisorHost"),
     ("kubernetesreleases", "kr", "KubernetesRelease"),
@@ -179,6 +180,28 @@ async fn columns(cases: Cases) {
             "UPTODATE",
             "AGE"
         ]
+    );
+    objects.create(upgrade("a-next", "nobody")).await.unwrap();
+    objects
+        .told(
+            "ClusterUpgrade",
+            "a-next",
+            "Stalled",
+            "True",
+            &["ClusterNotFound"],
+        )
+        .await;
+    let upgrades = get(&["cu", "-o", "wide"]);
+    assert_eq!(
+        header(&upgrades),
+        [
+            "NAME", "CLUSTER", "FROM", "TO", "PHASE", "STEPS", "ERRORS", "WARNINGS", "AGE", "REASON",
+            "MESSAGE"
+        ]
+    );
+    assert!(
+        upgrades.contains("no DevCluster named nobody exists"),
+        "{upgrades}"
     );
     let both = get(&["seedbed"]);
     assert!(

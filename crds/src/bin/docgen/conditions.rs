@@ -23,7 +23,7 @@ pub fn page() -> Page {
          message that says what was found and what to do, and the generation of the spec that it speaks of. `lastTransitionTime` changes\n\
          with the status only. [troubleshooting.md](../troubleshooting.md) says how to look further.\n\n\
          ## Types\n\n\
-         `Ready` is the summary. `Progressing` is True while something is done or waited for; `Stalled` is True when nothing goes on until\n\
+         `Ready` is the summary; that of a ClusterUpgrade is `Succeeded`. `Progressing` is True while something is done or waited for; `Stalled` is True when nothing goes on until\n\
          a person changes something. At most one of the three is True.\n\n{}\n## Reasons\n\n{}",
         table(&["Type", "Kinds", "True means"], types),
         table(&["Reason", "Meaning", "What to do"], reasons)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, schema_for};
 use seedbed_crds::{
     BootstrapPhase, CniType, DeletionPolicy, DomainType, KubeadmPatchTarget, KubeadmPatchType,
-    MachineAddressType, MachineRole, OrphanPolicy, PowerState, TaintEffect, TimingProfile,
+    MachineAddressType, MachineRole, OrphanPolicy, PowerState, PreflightCheck, PreflightSeverity,
+    TaintEffect, TimingProfile, UpgradePhase, UpgradeStepState, UpgradeTargetKind,
 };
 use serde_json::Value;
 
@@ -26,8 +27,13 @@ impl Enums {
             read::<MachineRole>(),
             read::<OrphanPolicy>(),
             read::<PowerState>(),
+            read::<PreflightCheck>(),
+            read::<PreflightSeverity>(),
             read::<TaintEffect>(),
             read::<TimingProfile>(),
+            read::<UpgradePhase>(),
+            read::<UpgradeStepState>(),
+            read::<UpgradeTargetKind>(),
         ]))
     }
 

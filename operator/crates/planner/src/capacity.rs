@@ -62,6 +62,22 @@ pub fn admit(host: &str, limits: &Limits, promised: &[Demand], wanted: Demand) -
     Ok(())
 }
 
+/// Whether snapshots of that size fit beside all machines; if not, the numbers and what to do.
+pub fn admit_snapshots(host: &str, limits: &Limits, promised: &[Demand], bytes: u64) -> Result<(), String> {
+    let disk = share(limits.disk_bytes, limits.disk_percent);
+    let promised: u64 = promised.iter().map(|d| d.disk_bytes).sum();
+    let left = disk.saturating_sub(promised);
+    if bytes <= left {
+        return Ok(());
+    }
+    Err(format!(
+        "host {host} has {} left of {} of disk for machines, and snapshots of the control planes' disks take up to {}: remove machines, or raise the host's diskOvercommitPercent",
+        display(left),
+        display(disk),
+        display(bytes),
+    ))
+}
+
 fn share(bytes: u64, percent: u32) -> u64 {
     u64::try_from(u128::from(bytes) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
@@ -102,6 +118,17 @@ mod tests {
         assert!(
             disk.contains("10.0Gi left of 100.0Gi") && disk.contains("wants 20.0Gi"),
             "{disk}"
+        );
+    }
+
+    #[test]
+    fn snapshots_have_to_fit_beside_all_machines() {
+        let promised = [demand(4, 50), demand(4, 30)];
+        assert_eq!(admit_snapshots("h", &LIMITS, &promised, 20 * GI), Ok(()));
+        let message = admit_snapshots("h", &LIMITS, &promised, 21 * GI).unwrap_err();
+        assert!(
+            message.contains("20.0Gi left of 100.0Gi") && message.contains("up to 21.0Gi"),
+            "{message}"
         );
     }
 

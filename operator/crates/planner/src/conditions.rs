@@ -85,8 +85,17 @@ pub enum Summary {
 impl Summary {
     /// `Ready`, `Progressing` and `Stalled`, as kstatus reads them.
     pub fn findings(&self) -> Vec<Finding> {
+        self.findings_as(condition::READY, Reason::AsAsked, "")
+    }
+
+    /// The same for what comes to an end: `Succeeded` in the place of `Ready`, and what is said where it has.
+    pub fn findings_of_end(&self, reason: Reason, message: &str) -> Vec<Finding> {
+        self.findings_as(condition::SUCCEEDED, reason, message)
+    }
+
+    fn findings_as(&self, type_: &'static str, when_ready: Reason, said: &str) -> Vec<Finding> {
         let (ready, progressing, stalled, reason, message) = match self {
-            Self::Ready => (Status::True, false, false, Reason::AsAsked, String::new()),
+            Self::Ready => (Status::True, false, false, when_ready, said.to_owned()),
             Self::Progressing(r, m) => (Status::False, true, false, *r, m.clone()),
             Self::Degraded(r, m) => (Status::False, false, false, *r, m.clone()),
             Self::Stalled(r, m) => (Status::False, false, true, *r, m.clone()),
@@ -102,7 +111,7 @@ impl Summary {
         let (progressing_reason, progressing_message) = told(progressing);
         let (stalled_reason, stalled_message) = told(stalled);
         vec![
-            Finding::new(condition::READY, ready, reason, message.clone()),
+            Finding::new(type_, ready, reason, message.clone()),
             Finding::new(
                 condition::PROGRESSING,
                 progressing,
@@ -127,7 +136,12 @@ impl Summary {
     }
 }
 
-/// The conditions with the findings in them, sorted by type with `Ready` first. The time of a condition changes only with its
+/// Whether the condition of that type sums up the others.
+pub fn is_summary(type_: &str) -> bool {
+    [condition::READY, condition::SUCCEEDED].contains(&type_)
+}
+
+/// The conditions with the findings in them, sorted by type with the summary first. The time of a condition changes only with its
 /// status; conditions that nobody speaks of any more go.
 pub fn merge(
     old: &[Condition],
@@ -152,7 +166,7 @@ pub fn merge(
             }
         })
         .collect();
-    merged.sort_by_key(|c| (c.type_ != condition::READY, c.type_.clone()));
+    merged.sort_by_key(|c| (!is_summary(&c.type_), c.type_.clone()));
     merged
 }
 
@@ -206,6 +220,18 @@ mod tests {
     fn nothing_new_changes_nothing() {
         let first = merge(&[], one(true, "a"), Some(1), at(10));
         assert_eq!(merge(&first, one(true, "a"), Some(1), at(99)), first);
+    }
+
+    #[test]
+    fn what_comes_to_an_end_has_succeeded_in_the_place_of_ready() {
+        let found = Summary::Ready.findings_of_end(Reason::PreflightPassed, "planned");
+        let merged = merge(&[], found, Some(1), at(10));
+        let types: Vec<&str> = merged.iter().map(|c| c.type_.as_str()).collect();
+        assert_eq!(types, ["Succeeded", "Progressing", "Stalled"]);
+        assert_eq!(
+            (merged[0].reason.as_str(), merged[0].message.as_str()),
+            ("PreflightPassed", "planned")
+        );
     }
 
     #[test]

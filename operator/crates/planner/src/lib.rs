@@ -16,5 +16,6 @@ mod observed;
 pub mod pool;
 pub mod release;
 pub mod template;
+pub mod upgrade;
 
 pub use observed::Observed;

@@ -6,11 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use seedbed_crds::{
     BootstrapPhase, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, MachineRole, NodePool,
-    quantity,
 };
 use seedbed_guest::{Guest, GuestError, JobState};
 use seedbed_hypervisor::{DomainFacts, Hypervisor, Owner, PowerState};
-use seedbed_planner::capacity::{self, Demand, Limits};
+use seedbed_planner::capacity::{self, Demand};
 use seedbed_planner::machine::{
     Attempt, Domain, Drain, Job, Leaving, Network, Node as NodeView, Power, Seen,
 };
@@ -21,7 +20,7 @@ use super::join;
 use crate::child::{ChildApi, NodeShape};
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
-use crate::controllers::{nodes, owned, releases};
+use crate::controllers::{nodes, owned, releases, room};
 use crate::render::ClusterPlan;
 
 /// Pause before a failed attempt is followed by the next, per attempt.
@@ -395,14 +394,7 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
         Ok(facts) => facts,
         Err(fault) => return Observed::Unknown(fault.to_string()),
     };
-    let spec = &subject.host.spec;
-    let limits = Limits {
-        memory_bytes: facts.memory_bytes,
-        reserved_memory_bytes: quantity::bytes(&spec.reserved_memory).unwrap_or(0),
-        memory_percent: u32::try_from(spec.memory_overcommit_percent).unwrap_or(0),
-        disk_bytes: facts.pool_capacity_bytes,
-        disk_percent: u32::try_from(spec.disk_overcommit_percent).unwrap_or(0),
-    };
+    let limits = room::limits(&facts, &subject.host.spec);
     let turn = |m: &DevMachine| {
         (
             m.metadata.creation_timestamp.clone(),
@@ -414,22 +406,15 @@ async fn room(subject: &Subject, world: &World) -> Observed<Result<(), String>> 
     let older: Vec<Demand> = world
         .machines_on_host(&subject.machine.spec.host_ref.name)
         .filter(|m| turn(m) < own_turn)
-        .map(|m| demand(&m.spec.machine))
+        .map(|m| room::demand(&m.spec.machine))
         .collect();
     let host = owned::name(&subject.host);
     Observed::Known(capacity::admit(
         &host,
         &limits,
         &older,
-        demand(&subject.machine.spec.machine),
+        room::demand(&subject.machine.spec.machine),
     ))
-}
-
-fn demand(machine: &seedbed_crds::MachineResources) -> Demand {
-    Demand {
-        memory_bytes: quantity::bytes(&machine.memory).unwrap_or(0),
-        disk_bytes: quantity::bytes(&machine.disk).unwrap_or(0),
-    }
 }
 
 /// Looks at a machine that should go.

@@ -36,6 +36,7 @@ cases!(
     filtered,
     expired,
     evicted,
+    surveyed,
     unknown,
 );
 
@@ -584,6 +585,47 @@ async fn evicted(calls: &mut Calls) {
     let at_once = Ask::delete("v1 pods/r").with(&json!({"gracePeriodSeconds": 0}));
     calls.quietly(at_once).await;
     calls.ask(Ask::get("v1 pods/r")).await;
+}
+
+/// What is looked at before an upgrade.
+async fn surveyed(calls: &mut Calls) {
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "s"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": false}}],
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
+    });
+    calls
+        .ask(Ask::post("discovery.k8s.io/v1 endpointslices", &slice))
+        .await;
+    for service in ["s", "t"] {
+        let path = format!(
+            "discovery.k8s.io/v1 endpointslices?limit=100&labelSelector=kubernetes.io%2Fservice-name%3D{service}"
+        );
+        calls.ask(Ask::get(path)).await;
+    }
+    calls
+        .ask(Ask::get("policy/v1 poddisruptionbudgets?limit=100"))
+        .await;
+    let hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let rule = json!({
+        "apiGroups": ["calibration.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["*"],
+        "scope": "*",
+    });
+    let hook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "calibration"},
+        "webhooks": [{
+            "name": "calibration.example.com", "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent", "timeoutSeconds": 10,
+            "clientConfig": {"service": {"namespace": "default", "name": "s", "port": 443}},
+            "namespaceSelector": {}, "objectSelector": {}, "rules": [rule],
+        }],
+    });
+    calls.ask(Ask::post(hooks, &hook)).await;
+    calls.ask(Ask::get(format!("{hooks}/calibration"))).await;
+    calls.ask(Ask::delete(format!("{hooks}/calibration"))).await;
 }
 
 async fn unknown(calls: &mut Calls) {

@@ -13,6 +13,9 @@ use super::script::{CLUSTERS, POOLS, What};
 use super::truth::path;
 use crate::{Chance, Host, NAMESPACE, Operator, objects};
 
+/// The version that upgrades lead to: a version of which there is no release, which every plan has to say.
+const UPGRADE: &str = "v1.36.0";
+
 impl Sim {
     /// Does it, and notes it.
     pub(crate) fn act(&mut self, what: &What) {
@@ -72,6 +75,13 @@ impl Sim {
             }
             What::DeletePool(pool) => {
                 let _ = world.delete("NodePool", POOLS[*pool].0);
+            }
+            What::PlanUpgrade(cluster) => {
+                let name = CLUSTERS[*cluster];
+                let _ = world.create(objects::upgrade(&format!("{name}-next"), name, UPGRADE));
+            }
+            What::DeleteUpgrade(cluster) => {
+                let _ = world.delete("ClusterUpgrade", &format!("{}-next", CLUSTERS[*cluster]));
             }
             What::DeleteMachine(which) => {
                 if let Some(name) = self.nth_machine(*which) {

@@ -209,7 +209,7 @@ impl Sim {
                     !going(object)
                         && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
                 })
-        })
+        }) && self.world.all("ClusterUpgrade").iter().all(is_told)
     }
 
     fn has_no_cluster(&self, pool: &Value) -> bool {
@@ -316,7 +316,7 @@ impl Sim {
     /// The user deletes everything, and then nothing is left.
     async fn take_away(&mut self) -> Result<(), String> {
         self.world.note("=== everything is deleted");
-        for kind in ["NodePool", "DevCluster"] {
+        for kind in ["ClusterUpgrade", "NodePool", "DevCluster"] {
             for object in self.world.all(kind) {
                 self.remove(kind, &object);
             }
@@ -334,7 +334,14 @@ impl Sim {
 
     fn left(&self) -> String {
         let mut text = String::new();
-        for kind in ["DevCluster", "NodePool", "DevMachine", "Secret", "ConfigMap"] {
+        for kind in [
+            "ClusterUpgrade",
+            "DevCluster",
+            "NodePool",
+            "DevMachine",
+            "Secret",
+            "ConfigMap",
+        ] {
             for object in self.world.all(kind) {
                 text += &format!("  {kind} {}\n", object["metadata"]["name"]);
             }
@@ -352,6 +359,24 @@ impl Sim {
         }
         text
     }
+}
+
+/// Whether an upgrade says what is in its way: its cluster is gone, or there is no release of its target and nothing that could not
+/// be seen.
+fn is_told(upgrade: &Value) -> bool {
+    let findings = upgrade["status"]["findings"].as_array();
+    let of_release = findings.is_some_and(|all| {
+        all.iter().all(|f| f["severity"] != "Unknown")
+            && all
+                .iter()
+                .any(|f| f["check"] == "Release" && f["severity"] == "Error")
+    });
+    upgrade["metadata"]["generation"] == upgrade["status"]["observedGeneration"]
+        && match reason(upgrade, "Stalled") {
+            Some("ClusterNotFound") => true,
+            Some("PreflightFailed") => of_release,
+            _ => false,
+        }
 }
 
 /// Why that condition is true, if it is.

@@ -52,6 +52,9 @@ pub(crate) enum What {
     Retain(usize, bool),
     DeleteCluster(usize),
     DeletePool(usize),
+    /// A user asks for the plan of a cluster's upgrade, if there is none yet.
+    PlanUpgrade(usize),
+    DeleteUpgrade(usize),
     DeleteMachine(u64),
     /// A user deletes one of a cluster's Secrets.
     DeleteSecret(usize, &'static str),
@@ -139,6 +142,7 @@ impl Script {
                 });
             }
         }
+        events.extend(upgrades(&mut Chance::new(seed).of("upgrades"), clusters, length));
         events.sort_by_key(|event| event.at);
         Self {
             hosts,
@@ -185,6 +189,27 @@ impl Script {
         }
         text
     }
+}
+
+/// Drawn by themselves, so that all else of a seed stays as it is without them.
+fn upgrades(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
+    let many = if chance.happens(500_000) {
+        chance.below(5)
+    } else {
+        0
+    };
+    let one = |_| {
+        let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
+        Event {
+            at: chance.between(Duration::ZERO, length),
+            what: if chance.happens(750_000) {
+                What::PlanUpgrade(cluster)
+            } else {
+                What::DeleteUpgrade(cluster)
+            },
+        }
+    };
+    (0..many).map(one).collect()
 }
 
 fn user(chance: &mut Chance, clusters: usize) -> What {

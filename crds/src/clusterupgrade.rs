@@ -1,0 +1,247 @@
+//! `ClusterUpgrade`: one Kubernetes upgrade of a cluster, planned and checked.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::LocalReference;
+
+/// One Kubernetes upgrade of a `DevCluster`.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "seedbed.dev",
+    version = "v1alpha1",
+    kind = "ClusterUpgrade",
+    namespaced,
+    status = "ClusterUpgradeStatus",
+    derive = "PartialEq",
+    shortname = "cu",
+    category = "seedbed",
+    doc = "One Kubernetes upgrade of a DevCluster: its steps, and what the preflight found. With dryRun it touches nothing.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name", description = "The DevCluster that is upgraded."),
+    printcolumn(name = "From", type_ = "string", json_path = ".status.from", description = "The version that the cluster runs."),
+    printcolumn(name = "To", type_ = "string", json_path = ".spec.version", description = "The version that is asked for."),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Summary of the conditions."),
+    printcolumn(name = "Steps", type_ = "integer", json_path = ".status.stepCount", description = "How many steps the plan has."),
+    printcolumn(name = "Errors", type_ = "integer", json_path = ".status.errorCount", description = "How many findings stop the upgrade."),
+    printcolumn(name = "Warnings", type_ = "integer", json_path = ".status.warningCount", description = "How many findings do not stop it."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].reason", priority = 1, description = "Why it has or has not succeeded."),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].message", priority = 1, description = "What was found and what to do."),
+    validation = Rule::new("self.spec.clusterRef == oldSelf.spec.clusterRef").message("spec.clusterRef cannot be changed: create another ClusterUpgrade"),
+    validation = Rule::new("self.spec.version == oldSelf.spec.version").message("spec.version cannot be changed: create another ClusterUpgrade")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("self.dryRun", "spec.dryRun must be true: this release of the operator plans and checks upgrades, and does not carry them out yet"),
+    validation = ("!has(self.skipPreflight) || !self.skipPreflight.exists(c, c in ['VersionPath', 'Skew', 'Release'])", "VersionPath, Skew and Release cannot be skipped: no upgrade can be carried out against them")
+)]
+pub struct ClusterUpgradeSpec {
+    /// The `DevCluster` that is upgraded, in the same namespace.
+    pub cluster_ref: LocalReference,
+    /// The Kubernetes version to upgrade to: a newer patch of the cluster's minor version, or any patch of the next one.
+    #[schemars(length(max = 20), regex(pattern = r"^v1\.[0-9]{1,3}\.[0-9]{1,3}$"))]
+    pub version: String,
+    /// Only plan and check: nothing is changed, neither in the cluster nor on its host.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Checks whose findings do not stop the upgrade. They are still listed, as skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub skip_preflight: Vec<PreflightCheck>,
+}
+
+macro_rules! checks {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What is looked at before an upgrade.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        pub enum PreflightCheck { $($(#[doc = $doc])+ $name,)+ }
+
+        impl PreflightCheck {
+            /// Every check there is, in the order in which their findings are listed.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+        }
+    };
+}
+
+checks! {
+    /// The target is a newer patch of the same minor version, or the next minor version.
+    VersionPath,
+    /// No kubelet is newer than the API server, or more than three minor versions older than the target.
+    Skew,
+    /// The target's `KubernetesRelease` is on the cluster's host.
+    Release,
+    /// The cluster is Ready.
+    ClusterReady,
+    /// The cluster is not paused.
+    Paused,
+    /// No machine of the cluster is being made, replaced or removed.
+    OtherOperation,
+    /// Every machine has a node that is Ready.
+    NodesReady,
+    /// No node is short of memory, disk or process IDs.
+    NodePressure,
+    /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler are Ready on every control plane.
+    ControlPlanePods,
+    /// Nothing is asked for, or stored, in API versions that the target does not serve any more.
+    RemovedAPIs,
+    /// No alpha feature is on: the new API server cannot emulate the old version with one.
+    AlphaGates,
+    /// Every webhook without which requests fail has an endpoint that is ready.
+    Webhooks,
+    /// Every `PodDisruptionBudget` allows its pods to be moved at some time.
+    DisruptionBudgets,
+    /// The host has room for the snapshots of the control planes' disks.
+    HostCapacity,
+}
+
+/// What was found of an upgrade.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterUpgradeStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions; `Succeeded` sums them up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Summary of the conditions for people. Never read by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The version that the cluster's API server says it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version to upgrade to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The plan, in the order of its steps. None where there is no way from the one version to the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<UpgradeStep>,
+    /// How many steps the plan has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_count: Option<i32>,
+    /// Id of the step after which the cluster cannot be taken back to the old version any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_of_no_return: Option<String>,
+    /// What the preflight found, the worst first, and at most 200 of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<PreflightFinding>,
+    /// How many findings stop the upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_count: Option<i32>,
+    /// How many findings do not stop it, those that are skipped left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning_count: Option<i32>,
+}
+
+/// One step of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeStep {
+    /// Names the step within its upgrade.
+    pub id: String,
+    /// The part of the upgrade that it belongs to.
+    pub phase: UpgradePhase,
+    /// What it is done to.
+    pub target: UpgradeTarget,
+    /// Version of what it changes, before; absent where it changes no version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Version of what it changes, after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What is done.
+    pub message: String,
+    /// How it is undone; absent where it cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<String>,
+    /// How far it is.
+    pub state: UpgradeStepState,
+}
+
+/// The parts of an upgrade, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradePhase {
+    /// The cluster is looked at.
+    Preflight,
+    /// What is needed to restore the control plane is kept.
+    Snapshot,
+    /// What the new version needs is put on every node.
+    Preload,
+    /// The control plane's programs are replaced.
+    ControlPlane,
+    /// The new control plane is watched.
+    Soak,
+    /// The new version takes effect: the point of no return.
+    Commit,
+    /// etcd is replaced.
+    Etcd,
+    /// The kubelets are replaced.
+    Nodes,
+    /// kube-proxy and cluster DNS are replaced.
+    Addons,
+    /// The upgraded cluster is looked at.
+    Verify,
+}
+
+/// What a step is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeTarget {
+    /// Its kind.
+    pub kind: UpgradeTargetKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// Kind of what a step is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradeTargetKind {
+    /// The cluster as a whole.
+    DevCluster,
+    /// All machines of a pool.
+    NodePool,
+    /// One machine.
+    DevMachine,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradeStepState {
+    /// It belongs to the plan and was not begun.
+    Planned,
+}
+
+/// Something that the preflight found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightFinding {
+    /// The check that found it.
+    pub check: PreflightCheck,
+    /// Kind and name of what it was found at.
+    pub object: String,
+    /// How much it matters.
+    pub severity: PreflightSeverity,
+    /// What was found, what was expected, and what to do.
+    pub message: String,
+    /// Whether the check is in `spec.skipPreflight`, so that the finding does not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum PreflightSeverity {
+    /// The upgrade would fail or do harm: it is not begun.
+    Error,
+    /// It could not be seen, and does not count as right.
+    Unknown,
+    /// The upgrade can be carried out, and somebody should know.
+    Warning,
+}

@@ -1,0 +1,289 @@
+//! Looks at everything that an upgrade has to do with.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::{
+    BootstrapPhase, ClusterUpgrade, Condition, DevCluster, DevMachine, MachineRole, NodePool,
+    PreflightFinding,
+};
+use seedbed_hypervisor::Hypervisor;
+use seedbed_planner::capacity;
+use seedbed_planner::conditions::Summary;
+use seedbed_planner::upgrade::preflight::{self, NodeSeen, OnHost, Operation, Seen};
+use seedbed_planner::upgrade::version::hop;
+use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
+use seedbed_planner::{Observed, names};
+
+use crate::child::{ChildView, Survey};
+use crate::controllers::world::World;
+use crate::controllers::{access, nodes, owned, releases, room};
+use crate::errors::Error;
+
+/// What there is to say of an upgrade.
+pub enum Outlook {
+    /// Nothing: the first look at the cluster's API is not over.
+    NotLookedYet,
+    /// There is nothing to plan, and why.
+    NotNow(Summary),
+    /// What was planned and found.
+    Checked(Checked),
+}
+
+/// What was planned and found.
+pub struct Checked {
+    /// The version that the cluster runs, if that could be seen.
+    pub from: Option<Version>,
+    /// The version to upgrade to.
+    pub to: Version,
+    /// The plan; none where there is no way from the one to the other.
+    pub plan: Option<Plan>,
+    /// What the preflight found.
+    pub findings: Vec<PreflightFinding>,
+}
+
+/// A cluster with all that belongs to it, as it is upgraded.
+struct Subject<'a> {
+    cluster: &'a DevCluster,
+    control_planes: Vec<DevMachine>,
+    machines: Vec<DevMachine>,
+    pools: Vec<NodePool>,
+}
+
+/// Looks, plans and checks.
+pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Outlook, Error> {
+    let (name, version) = (&upgrade.spec.cluster_ref.name, &upgrade.spec.version);
+    let not_now = |summary| Ok(Outlook::NotNow(summary));
+    let Some(cluster) = world.cluster(&owned::namespace(upgrade), name) else {
+        let message = format!("no DevCluster named {name} exists in this namespace");
+        return not_now(Summary::Stalled(Reason::ClusterNotFound, message));
+    };
+    if cluster.metadata.deletion_timestamp.is_some() {
+        let message = "the cluster is being deleted".to_owned();
+        return not_now(Summary::Progressing(Reason::Deleting, message));
+    }
+    if !cluster.status.as_ref().is_some_and(|s| s.initialized) {
+        let message = "the cluster's control plane is not initialised yet; the upgrade is planned when it is";
+        return not_now(Summary::Progressing(Reason::NotInitialized, message.to_owned()));
+    }
+    let Some(to) = Version::parse(version) else {
+        let message = format!("spec.version: found {version}, expected a version such as v1.35.4");
+        return not_now(Summary::Stalled(Reason::InvalidSpec, message));
+    };
+    let stored = world.allocations(&cluster).await?;
+    let (view, survey) = match access::child(world, &cluster, stored.as_ref()).await {
+        Ok(Some(child)) if !child.has_looked() => return Ok(Outlook::NotLookedYet),
+        Ok(Some(child)) => {
+            let view = child.view();
+            let survey = match &view.api_version {
+                Observed::Known(_) => child.survey().await,
+                // It would be waited for in vain.
+                Observed::Unknown(why) => Survey::unknown(why),
+            };
+            (view, survey)
+        }
+        Ok(None) => unseen("the address of its API server is not known yet"),
+        Err(error) => unseen(&error.to_string()),
+    };
+    let subject = subject(&cluster, world);
+    let seen = seen(&subject, to, view, survey, world).await;
+    let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
+    let from = seen.from.known().copied();
+    let way = from.and_then(|from| Some((from, hop(from, to).ok()?)));
+    Ok(Outlook::Checked(Checked {
+        from,
+        to,
+        plan: way.map(|(from, hop)| plan(hop, from, to, &upgraded(&subject, from, to, world))),
+        findings,
+    }))
+}
+
+fn unseen(why: &str) -> (ChildView, Survey) {
+    (ChildView::unknown(why), Survey::unknown(why))
+}
+
+fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
+    let prefix = names::control_plane_prefix(&owned::name(cluster));
+    let mut machines = world.machines_of_cluster(cluster);
+    machines.sort_by_key(|m| (names::index_of(&m.name_any(), &prefix), m.name_any()));
+    let mut pools = world.pools_of_cluster(cluster);
+    pools.sort_by_key(ResourceExt::name_any);
+    let is_control_plane = |m: &&DevMachine| m.spec.role == MachineRole::ControlPlane;
+    Subject {
+        cluster,
+        control_planes: machines.iter().filter(is_control_plane).cloned().collect(),
+        machines,
+        pools,
+    }
+}
+
+fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Machines {
+    let etcd = |version: Version| Some(world.release(&version.to_string())?.spec.components.etcd);
+    Machines {
+        cluster: owned::name(subject.cluster),
+        control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
+        pools: subject.pools.iter().map(ResourceExt::name_any).collect(),
+        etcd: etcd(from).zip(etcd(to)),
+    }
+}
+
+async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Survey, world: &World) -> Seen {
+    let cluster = subject.cluster;
+    let (release, capacity) = on_host(subject, to, world).await;
+    Seen {
+        cluster: owned::name(cluster),
+        host: cluster.spec.host_ref.name.clone(),
+        from: match view.api_version {
+            Observed::Known(text) => match Version::parse(&text) {
+                Some(version) => Observed::Known(version),
+                None => Observed::Unknown(format!("it says that it runs {text}, which is no version")),
+            },
+            Observed::Unknown(why) => Observed::Unknown(why),
+        },
+        to,
+        paused: cluster.spec.paused,
+        ready: ready(cluster),
+        operations: operations(subject),
+        release,
+        capacity,
+        control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
+        machines: subject.machines.iter().map(ResourceExt::name_any).collect(),
+        nodes: view
+            .nodes
+            .map(|nodes| nodes.iter().map(|seen| node(seen)).collect()),
+        pods: survey.pods,
+        requested: survey.requested,
+        gates: survey.gates,
+        custom_kinds: survey.custom_kinds,
+        webhooks: survey.webhooks,
+        budgets: survey.budgets,
+    }
+}
+
+/// Whether the target's release is on the cluster's host, and whether there is room for the snapshots.
+async fn on_host(
+    subject: &Subject<'_>,
+    to: Version,
+    world: &World,
+) -> (Observed<OnHost>, Observed<Result<(), String>>) {
+    let name = &subject.cluster.spec.host_ref.name;
+    let Some(host) = world.host(name) else {
+        let why = format!("there is no HypervisorHost named {name}");
+        return (Observed::Unknown(why.clone()), Observed::Unknown(why));
+    };
+    let hypervisor = world.context.hosts.hypervisor(&host);
+    let release =
+        match world.release(&to.to_string()) {
+            None => Observed::Known(OnHost::NotFound(world.versions())),
+            Some(release) => releases::on_host(&release, &host, hypervisor.as_ref())
+                .await
+                .map(|found| match found {
+                    Ok(()) => OnHost::Present,
+                    Err(why) => OnHost::Incomplete(why),
+                }),
+        };
+    (release, room_on(subject, &host, hypervisor.as_ref(), world).await)
+}
+
+async fn room_on(
+    subject: &Subject<'_>,
+    host: &seedbed_crds::HypervisorHost,
+    hypervisor: &dyn Hypervisor,
+    world: &World,
+) -> Observed<Result<(), String>> {
+    let name = owned::name(host);
+    let promised: Vec<_> = world
+        .machines_on_host(&name)
+        .map(|m| room::demand(&m.spec.machine))
+        .collect();
+    let disks = subject.control_planes.iter();
+    let snapshots = disks.map(|m| room::demand(&m.spec.machine).disk_bytes).sum();
+    Observed::from(hypervisor.host().await).map(|facts| {
+        let limits = room::limits(&facts, &host.spec);
+        capacity::admit_snapshots(&name, &limits, &promised, snapshots)
+    })
+}
+
+/// Whether the cluster is Ready, as far as its status speaks of its present spec. That it is paused is told elsewhere.
+fn ready(cluster: &DevCluster) -> Observed<Result<(), String>> {
+    let status = cluster.status.clone().unwrap_or_default();
+    let ready = of_type(&status.conditions, condition::READY);
+    let Some(ready) = ready.filter(|_| status.observed_generation == cluster.metadata.generation) else {
+        return Observed::Unknown("the operator has not looked at the present spec yet".to_owned());
+    };
+    match ready.status.as_str() {
+        "True" => Observed::Known(Ok(())),
+        "False" if ready.reason == Reason::Paused.as_str() => Observed::Known(Ok(())),
+        "False" => Observed::Known(Err(format!("{}: {}", ready.reason, ready.message))),
+        _ => Observed::Unknown(format!("{}: {}", ready.reason, ready.message)),
+    }
+}
+
+/// What is under way in the cluster, by what its pools and machines say.
+fn operations(subject: &Subject<'_>) -> Vec<Operation> {
+    let pools = subject.pools.iter().filter_map(|pool| {
+        Some(Operation {
+            object: format!("NodePool {}", pool.name_any()),
+            what: done_to_pool(pool)?,
+        })
+    });
+    let machines = subject.machines.iter().filter_map(|machine| {
+        Some(Operation {
+            object: format!("DevMachine {}", machine.name_any()),
+            what: done_to_machine(machine)?,
+        })
+    });
+    pools.chain(machines).collect()
+}
+
+fn done_to_pool(pool: &NodePool) -> Option<String> {
+    if pool.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted".to_owned());
+    }
+    let Some(status) = pool
+        .status
+        .as_ref()
+        .filter(|s| s.observed_generation == pool.metadata.generation)
+    else {
+        return Some("the operator has not looked at its present spec yet".to_owned());
+    };
+    let changing = [Reason::RollingOut, Reason::Scaling].map(Reason::as_str);
+    let progressing = of_type(&status.conditions, condition::PROGRESSING)?;
+    (progressing.status == "True" && changing.contains(&progressing.reason.as_str()))
+        .then(|| progressing.message.clone())
+}
+
+fn done_to_machine(machine: &DevMachine) -> Option<String> {
+    if machine.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted".to_owned());
+    }
+    let bootstrap = machine.status.as_ref().and_then(|s| s.bootstrap.as_ref());
+    let is_made = bootstrap.is_some_and(|b| b.phase == BootstrapPhase::Succeeded);
+    (!is_made).then(|| "it is being made".to_owned())
+}
+
+fn of_type<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+fn node(node: &Node) -> NodeSeen {
+    let status = node.status.clone().unwrap_or_default();
+    let pressures = status.conditions.iter().flatten();
+    let pressures = pressures.filter(|c| c.type_.ends_with("Pressure") && c.status == "True");
+    NodeSeen {
+        name: node.name_any(),
+        ready: if nodes::is_ready(node) {
+            Ok(())
+        } else {
+            Err(nodes::not_ready_message(node))
+        },
+        kubelet: status
+            .node_info
+            .as_ref()
+            .map(|info| info.kubelet_version.clone())
+            .unwrap_or_default(),
+        pressures: pressures
+            .map(|c| (c.type_.clone(), c.message.clone().unwrap_or_default()))
+            .collect(),
+    }
+}

@@ -1,0 +1,282 @@
+//! Upgrades that are planned and checked, on the whole operator.
+
+// A helper of a test fails the test that uses it, and says what it saw.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seedbed_simulated_api::ApiServer;
+use seedbed_simulation::objects::{cluster, pool, release, upgrade};
+use seedbed_simulation::{Boundary, Director, Settings, Step, World};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+const VERSION: &str = "v1.35.4";
+const NEXT: &str = "v1.36.3";
+
+/// Writes down what changes something in a child cluster or on a host, and what is asked of child clusters.
+#[derive(Default)]
+struct Noting {
+    changes: Mutex<Vec<String>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Director for Noting {
+    fn doing(&self, step: &Step) {
+        let is_child = matches!(step.boundary, Boundary::Child(_));
+        if step.changes && !matches!(step.boundary, Boundary::Seed) {
+            self.changes.lock().unwrap().push(step.to_string());
+        } else if is_child {
+            self.asked.lock().unwrap().push(step.object.clone());
+        }
+    }
+}
+
+impl Noting {
+    fn taken(&self) -> (Vec<String>, Vec<String>) {
+        (
+            std::mem::take(&mut self.changes.lock().unwrap()),
+            std::mem::take(&mut self.asked.lock().unwrap()),
+        )
+    }
+}
+
+fn world() -> (World, Arc<Noting>) {
+    let noting = Arc::new(Noting::default());
+    (World::new(Settings::new(VERSION), noting.clone()), noting)
+}
+
+async fn until(world: &World, what: &str, is_so: impl AsyncFnMut(&World) -> bool) {
+    let so = world.within(Duration::from_mins(30), is_so).await;
+    let told = world.get("ClusterUpgrade", "next").unwrap_or_default();
+    assert!(
+        so,
+        "{what}: not so after half an hour; found {}{told:#}",
+        world.told()
+    );
+}
+
+/// A cluster with a worker that is Ready, and a release of the next version.
+async fn ready(world: &World) {
+    world.create(release(NEXT)).unwrap();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(world, "Ready", async |w| {
+        ["DevCluster", "NodePool"].iter().all(|kind| {
+            let name = if *kind == "NodePool" {
+                "demo-workers"
+            } else {
+                "demo"
+            };
+            w.condition(kind, name, "Ready").as_deref() == Some("True")
+        })
+    })
+    .await;
+}
+
+fn succeeded(world: &World) -> (String, String, String) {
+    let object = world.get("ClusterUpgrade", "next").unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array().cloned();
+    let found = conditions
+        .unwrap_or_default()
+        .into_iter()
+        .find(|c| c["type"] == "Succeeded")
+        .unwrap_or_default();
+    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
+async fn until_said(world: &World, status: &str, reason: &str) -> String {
+    let what = format!("Succeeded is {status}, {reason}");
+    until(world, &what, async |w| {
+        let (found, why, _) = succeeded(w);
+        (found.as_str(), why.as_str()) == (status, reason)
+    })
+    .await;
+    succeeded(world).2
+}
+
+fn api_of(world: &World) -> ApiServer {
+    let cluster = world.get("DevCluster", "demo").unwrap();
+    let endpoint = cluster["status"]["endpoint"].as_str().unwrap();
+    let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
+    let address: Ipv4Addr = address.parse().unwrap();
+    world.host().machines.api(address).unwrap()
+}
+
+fn put(world: &World, plural: &str, namespace: &str, object: Value) {
+    let now = world.now();
+    api_of(world).with(|store| {
+        let kind = store.kinds().of_plural(plural).cloned().unwrap();
+        store.create(&kind, namespace, object, now).unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_is_planned_and_nothing_but_its_status_is_written() {
+    let (world, noting) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    sleep(Duration::from_mins(1)).await;
+    noting.taken();
+
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    let message = until_said(&world, "True", "PreflightPassed").await;
+    assert!(
+        message.contains("from v1.35.4 to v1.36.3 has 11 steps") && message.contains("no warnings"),
+        "{message}"
+    );
+    let status = world.get("ClusterUpgrade", "next").unwrap()["status"].clone();
+    assert_eq!(status["phase"], "Planned");
+    assert_eq!(status["from"], VERSION);
+    assert_eq!(status["pointOfNoReturn"], "Commit");
+    let ids: Vec<&str> = status["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            "Preflight",
+            "Snapshot/DevMachine/demo-cp-0",
+            "Preload/DevMachine/demo-cp-0",
+            "Preload/NodePool/demo-workers",
+            "ControlPlane/DevMachine/demo-cp-0",
+            "Soak",
+            "Commit",
+            "Nodes/DevMachine/demo-cp-0",
+            "Nodes/NodePool/demo-workers",
+            "Addons",
+            "Verify",
+        ],
+        "both releases have the same etcd"
+    );
+
+    // Looked at again and again, and nothing is written that says the same.
+    sleep(Duration::from_mins(10)).await;
+    let before = world.api().with(|store| store.revision());
+    sleep(Duration::from_hours(1)).await;
+    assert_eq!(world.api().with(|store| store.revision()), before);
+    let (changes, asked) = noting.taken();
+    assert_eq!(changes, Vec::<String>::new());
+    let looks = asked.iter().filter(|path| *path == "/metrics").count();
+    assert!((10..30).contains(&looks), "{looks} looks");
+
+    world.delete("ClusterUpgrade", "next").unwrap();
+    until(&world, "gone", async |w| {
+        w.get("ClusterUpgrade", "next").is_none()
+    })
+    .await;
+    noting.taken();
+    sleep(Duration::from_mins(20)).await;
+    let (changes, asked) = noting.taken();
+    assert_eq!(changes, Vec::<String>::new());
+    assert!(
+        !asked.iter().any(|path| path == "/metrics"),
+        "nobody asks for it any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_the_way_is_told_and_mending_it_is_enough() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    let message = until_said(&world, "False", "ClusterNotFound").await;
+    assert!(message.contains("no DevCluster named demo"), "{message}");
+    assert_eq!(
+        world.condition("ClusterUpgrade", "next", "Stalled").as_deref(),
+        Some("True")
+    );
+
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    until_said(&world, "False", "NotInitialized").await;
+    let message = until_said(&world, "False", "PreflightFailed").await;
+    assert!(!message.is_empty());
+    until(&world, "only the release is missing", async |w| {
+        let (_, _, message) = succeeded(w);
+        message.starts_with("Release: KubernetesRelease v1.36.3: there is no such release")
+    })
+    .await;
+
+    world.create(release(NEXT)).unwrap();
+    until_said(&world, "True", "PreflightPassed").await;
+
+    world
+        .change("DevCluster", "demo", &json!({"paused": true}))
+        .unwrap();
+    let message = until_said(&world, "False", "PreflightFailed").await;
+    assert!(message.starts_with("Paused: DevCluster demo"), "{message}");
+    world
+        .change("DevCluster", "demo", &json!({"paused": false}))
+        .unwrap();
+    until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_in_the_cluster_is_told_with_what_to_do() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    put(
+        &world,
+        "validatingwebhookconfigurations",
+        "",
+        json!({"metadata": {"name": "policy"}, "webhooks": [{
+            "name": "policy.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"namespace": "policy", "name": "server"}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        }]}),
+    );
+    put(
+        &world,
+        "customresourcedefinitions",
+        "",
+        json!({
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"versions": [{"name": "v1", "served": true}, {"name": "v1alpha1", "served": false}]},
+        }),
+    );
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    let message = until_said(&world, "False", "PreflightFailed").await;
+    assert!(
+        message.starts_with("Webhooks: ValidatingWebhookConfiguration policy")
+            && message.contains("policy/server"),
+        "{message}"
+    );
+    put(
+        &world,
+        "endpointslices",
+        "policy",
+        json!({
+            "metadata": {"name": "server-1", "labels": {"kubernetes.io/service-name": "server"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}],
+        }),
+    );
+    until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_reached_is_not_known_to_be_right() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    until_said(&world, "True", "PreflightPassed").await;
+    let cluster = world.get("DevCluster", "demo").unwrap();
+    let endpoint = cluster["status"]["endpoint"].as_str().unwrap();
+    let address: Ipv4Addr = endpoint
+        .trim_start_matches("https://")
+        .trim_end_matches(":6443")
+        .parse()
+        .unwrap();
+    world.set_cut(address, true);
+    let message = until_said(&world, "Unknown", "PreflightUnknown").await;
+    assert!(message.contains("could not be seen"), "{message}");
+    world.set_cut(address, false);
+    until_said(&world, "True", "PreflightPassed").await;
+}
