@@ -154,6 +154,14 @@ impl Seen {
     }
 }
 
+/// What came of looking whether a child answers.
+struct Probe {
+    reached: bool,
+    /// Whether what the watches saw before still counts. Where it does not, all of them have to list anew: one that outlasted the outage
+    /// would be silent until something changes.
+    kept: bool,
+}
+
 /// Watches one child.
 pub(super) struct Watching {
     pub(super) key: ChildKey,
@@ -180,7 +188,7 @@ impl Watching {
     }
 
     async fn until_reached(&self) {
-        while !self.probe().await {
+        while !self.probe().await.reached {
             let pause = self.clock.sleep(RETRY_PERIOD);
             futures::future::select(pause, pin!(self.again.notified())).await;
         }
@@ -189,22 +197,27 @@ impl Watching {
     async fn until_lost(&self) {
         loop {
             self.clock.sleep(PROBE_PERIOD).await;
-            while !self.probe().await {
-                if self.lock().api_version.value.known().is_none() {
+            loop {
+                let probe = self.probe().await;
+                if !probe.kept {
                     return;
+                }
+                if probe.reached {
+                    break;
                 }
                 self.clock.sleep(RETRY_PERIOD).await;
             }
         }
     }
 
-    /// Whether the child answers now.
-    async fn probe(&self) -> bool {
+    /// Looks whether the child answers now.
+    async fn probe(&self) -> Probe {
         let result = self.client.apiserver_version().await;
         let now = self.clock.now();
         let reached = result.is_ok();
-        let changed = {
+        let (changed, kept) = {
             let mut seen = self.lock();
+            let was_known = seen.api_version.value.known().is_some();
             let changed = match result {
                 Ok(info) => seen.api_version.see(info.git_version),
                 Err(error) => {
@@ -212,10 +225,11 @@ impl Watching {
                     false
                 }
             };
-            seen.settle(now) || changed
+            let changed = seen.settle(now) || changed;
+            (changed, was_known && seen.api_version.value.known().is_some())
         };
         self.trigger_if(changed);
-        reached
+        Probe { reached, kept }
     }
 
     async fn watch_nodes(&self) {
@@ -560,6 +574,25 @@ mod tests {
         up.store(true, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(view().nodes.known().map(Vec::len), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_lost_while_nobody_asked_is_seen_again_although_its_watch_outlasted_the_outage() {
+        let (up, seen, _triggers) = watched();
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        up.store(false, Ordering::SeqCst);
+        // The first probe that fails is a minute after the one that did not.
+        tokio::time::sleep(Duration::from_secs(85)).await;
+        let lost = {
+            let mut seen = seen.lock().unwrap();
+            let began = seen.api_version.trouble.as_ref().unwrap().0;
+            seen.settle(began + GRACE)
+        };
+        assert!(lost && seen.lock().unwrap().view().nodes.known().is_none());
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(seen.lock().unwrap().view().nodes.known().map(Vec::len), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
