@@ -1,6 +1,6 @@
 //! The API of a child cluster through a client of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,14 +12,15 @@ use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
+use seedbed_planner::upgrade::preflight::Survey;
 use serde_json::json;
 use tokio::sync::Notify;
 use x509_parser::pem::Pem;
 
 use super::watch::Seen;
 use super::{
-    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, Survey, node, pods,
-    survey, token,
+    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, node, pods, survey,
+    token,
 };
 use crate::client;
 
@@ -42,6 +43,10 @@ impl KubeChild {
         }
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn failed(&self, operation: &str) -> impl FnOnce(kube::Error) -> ChildError {
         move |error| ChildError::of(&self.key, operation, &error)
     }
@@ -50,29 +55,20 @@ impl KubeChild {
 #[async_trait]
 impl ChildApi for KubeChild {
     fn view(&self) -> ChildView {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).view()
+        self.seen().view()
     }
 
     fn has_looked(&self) -> bool {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .has_looked()
+        self.seen().has_looked()
     }
 
     fn look_again(&self) {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .look_again();
+        self.seen().look_again();
         self.again.notify_one();
     }
 
     fn node(&self, name: &str) -> Observed<Option<Node>> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .node(name)
+        self.seen().node(name)
     }
 
     async fn cluster_info_ready(&self) -> Result<bool, ChildError> {

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
+use seedbed_planner::upgrade::preflight::Survey;
 
 pub use access::{ChildAccess, ChildKey};
 pub use error::ChildError;
@@ -29,7 +30,6 @@ pub use keeper::ChildKeeper;
 pub use kube_child::connect;
 pub use node::{NODE_LABELS_ANNOTATION, NodeShape};
 pub use pods::{Eviction, PodRef};
-pub use survey::Survey;
 pub use view::{ChildView, ObjectName};
 
 /// Gives the APIs of child clusters.

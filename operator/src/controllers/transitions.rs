@@ -240,9 +240,10 @@ fn event_type(condition: &Condition) -> EventType {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
 
     fn of(type_: &str, status: &str, reason: Reason) -> Condition {
         Condition {

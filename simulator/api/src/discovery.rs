@@ -31,14 +31,9 @@ fn groups(kinds: &Kinds) -> Value {
 
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     let of_group = |kind: &&Kind| kind.group == group && kind.version == version;
+    let name = kinds.iter().find(of_group)?.api_version();
     let all: Vec<Value> = kinds.iter().filter(of_group).flat_map(of_kind).collect();
-    let name = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
-    let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": all});
-    (!all.is_empty()).then_some(list)
+    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": all}))
 }
 
 /// The kind, and its subresources.

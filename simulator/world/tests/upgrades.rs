@@ -98,12 +98,15 @@ async fn until_said(world: &World, status: &str, reason: &str) -> String {
     succeeded(world).2
 }
 
-fn api_of(world: &World) -> ApiServer {
+fn address_of(world: &World) -> Ipv4Addr {
     let cluster = world.get("DevCluster", "demo").unwrap();
     let endpoint = cluster["status"]["endpoint"].as_str().unwrap();
     let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
-    let address: Ipv4Addr = address.parse().unwrap();
-    world.host().machines.api(address).unwrap()
+    address.parse().unwrap()
+}
+
+fn api_of(world: &World) -> ApiServer {
+    world.host().machines.api(address_of(world)).unwrap()
 }
 
 fn put(world: &World, plural: &str, namespace: &str, object: Value) {
@@ -267,13 +270,7 @@ async fn a_cluster_that_cannot_be_reached_is_not_known_to_be_right() {
     ready(&world).await;
     world.create(upgrade("next", "demo", NEXT)).unwrap();
     until_said(&world, "True", "PreflightPassed").await;
-    let cluster = world.get("DevCluster", "demo").unwrap();
-    let endpoint = cluster["status"]["endpoint"].as_str().unwrap();
-    let address: Ipv4Addr = endpoint
-        .trim_start_matches("https://")
-        .trim_end_matches(":6443")
-        .parse()
-        .unwrap();
+    let address = address_of(&world);
     world.set_cut(address, true);
     let message = until_said(&world, "Unknown", "PreflightUnknown").await;
     assert!(message.contains("could not be seen"), "{message}");

@@ -13,9 +13,7 @@ use http::Request;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use seedbed_planner::Observed;
-use seedbed_planner::upgrade::preflight::{
-    Budget, ControlPlanePod, CustomKind, FeatureGates, RemovedApi, Webhook,
-};
+use seedbed_planner::upgrade::preflight::Survey;
 use serde::de::DeserializeOwned;
 
 use super::{ChildError, ChildKey};
@@ -24,37 +22,6 @@ use super::{ChildError, ChildKey};
 const LIMIT: Duration = Duration::from_secs(30);
 /// How many objects are asked for at a time.
 const PAGE: u32 = 100;
-
-/// What one look at a child's API found. Every part is known or not by itself.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Survey {
-    /// Pods of the control plane.
-    pub pods: Observed<Vec<ControlPlanePod>>,
-    /// Requests to API versions that are or will be removed.
-    pub requested: Observed<Vec<RemovedApi>>,
-    /// Feature gates of the API server.
-    pub gates: Observed<FeatureGates>,
-    /// Custom kinds that are stored in versions that are not served.
-    pub custom_kinds: Observed<Vec<CustomKind>>,
-    /// Webhooks without which requests fail, and that are called by way of a Service.
-    pub webhooks: Observed<Vec<Webhook>>,
-    /// Disruption budgets.
-    pub budgets: Observed<Vec<Budget>>,
-}
-
-impl Survey {
-    /// A look by which nothing was found out, for that reason.
-    pub fn unknown(why: &str) -> Self {
-        Self {
-            pods: Observed::Unknown(why.to_owned()),
-            requested: Observed::Unknown(why.to_owned()),
-            gates: Observed::Unknown(why.to_owned()),
-            custom_kinds: Observed::Unknown(why.to_owned()),
-            webhooks: Observed::Unknown(why.to_owned()),
-            budgets: Observed::Unknown(why.to_owned()),
-        }
-    }
-}
 
 /// Looks at all parts.
 pub(super) async fn survey(client: &Client, cluster: &ChildKey) -> Survey {

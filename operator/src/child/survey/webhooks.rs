@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::{ServiceName, Webhook};
 
@@ -32,36 +32,33 @@ struct Entry<'a> {
     rules: Option<&'a Vec<RuleWithOperations>>,
 }
 
+/// Adds what there is in configurations of that kind: the two kinds have webhooks of two types that say the same.
+macro_rules! add_all_of {
+    ($kind:ty, $client:expr, $webhooks:expr) => {
+        super::each(
+            &Api::<$kind>::all($client.clone()),
+            ListParams::default(),
+            |found| {
+                let configuration = format!("{} {}", <$kind>::kind(&()), found.name_any());
+                $webhooks.extend(found.webhooks.iter().flatten().filter_map(|w| {
+                    let entry = Entry {
+                        name: &w.name,
+                        failure_policy: w.failure_policy.as_deref(),
+                        client: &w.client_config,
+                        rules: w.rules.as_ref(),
+                    };
+                    webhook(&configuration, &entry)
+                }));
+            },
+        )
+        .await?
+    };
+}
+
 pub(super) async fn needed(client: &Client) -> Result<Vec<Webhook>, kube::Error> {
     let mut webhooks = Vec::new();
-    let validating = Api::<ValidatingWebhookConfiguration>::all(client.clone());
-    super::each(&validating, ListParams::default(), |found| {
-        let configuration = format!("ValidatingWebhookConfiguration {}", found.name_any());
-        webhooks.extend(found.webhooks.iter().flatten().filter_map(|w| {
-            let entry = Entry {
-                name: &w.name,
-                failure_policy: w.failure_policy.as_deref(),
-                client: &w.client_config,
-                rules: w.rules.as_ref(),
-            };
-            webhook(&configuration, &entry)
-        }));
-    })
-    .await?;
-    let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
-    super::each(&mutating, ListParams::default(), |found| {
-        let configuration = format!("MutatingWebhookConfiguration {}", found.name_any());
-        webhooks.extend(found.webhooks.iter().flatten().filter_map(|w| {
-            let entry = Entry {
-                name: &w.name,
-                failure_policy: w.failure_policy.as_deref(),
-                client: &w.client_config,
-                rules: w.rules.as_ref(),
-            };
-            webhook(&configuration, &entry)
-        }));
-    })
-    .await?;
+    add_all_of!(ValidatingWebhookConfiguration, client, webhooks);
+    add_all_of!(MutatingWebhookConfiguration, client, webhooks);
     look_at_endpoints(client, &mut webhooks).await;
     Ok(webhooks)
 }

@@ -85,13 +85,10 @@ pub async fn apply(
         Effect::RecordSuccess => {
             if let Some(child) = &subject.child {
                 child.look_again();
-            }
-            if let Some(child) = &subject.child
-                && !planted!(KeepToken)
-            {
-                child
-                    .delete_token(join::token(subject, world).await?.id())
-                    .await?;
+                if !planted!(KeepToken) {
+                    let token = join::token(subject, world).await?;
+                    child.delete_token(token.id()).await?;
+                }
             }
             outcome.bootstrap = finished(
                 subject.machine.status.as_ref(),

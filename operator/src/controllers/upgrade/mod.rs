@@ -15,7 +15,6 @@ use super::{owned, transitions};
 use crate::context::jittered;
 use crate::errors::Error;
 use crate::status::describe;
-use observe::Outlook;
 
 /// How soon to look again where nothing is told: most of what a preflight finds is in the child cluster, and is not watched there.
 const LATER: Duration = Duration::from_mins(5);
@@ -35,10 +34,9 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
     let Some(upgrade) = found.filter(is_it) else {
         return Ok(Action::await_change());
     };
-    let outlook = observe::outlook(&upgrade, world).await?;
-    if matches!(outlook, Outlook::NotLookedYet) {
+    let Some(outlook) = observe::outlook(&upgrade, world).await? else {
         return Ok(Action::requeue(FIRST_LOOK));
-    }
+    };
     let status = status::build(&upgrade, outlook, context.clock.now());
     let later = transitions::save_paced(world, &api, &upgrade, status).await?;
     let next = jittered(&*context.random, LATER);
@@ -77,6 +75,6 @@ pub fn what_matters_of_release(release: &KubernetesRelease) -> impl PartialEq + 
 }
 
 fn said(conditions: &[Condition], type_: &str) -> Option<(String, String, String)> {
-    let found = conditions.iter().find(|c| c.type_ == type_)?;
+    let found = observe::of_type(conditions, type_)?;
     Some((found.status.clone(), found.reason.clone(), found.message.clone()))
 }

@@ -4,26 +4,23 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    BootstrapPhase, ClusterUpgrade, Condition, DevCluster, DevMachine, MachineRole, NodePool,
-    PreflightFinding,
+    ClusterUpgrade, Condition, DevCluster, DevMachine, MachineRole, NodePool, PreflightFinding,
 };
 use seedbed_hypervisor::Hypervisor;
 use seedbed_planner::capacity;
 use seedbed_planner::conditions::Summary;
-use seedbed_planner::upgrade::preflight::{self, NodeSeen, OnHost, Operation, Seen};
+use seedbed_planner::upgrade::preflight::{self, NodeSeen, OnHost, Operation, Seen, Survey};
 use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 use seedbed_planner::{Observed, names};
 
-use crate::child::{ChildView, Survey};
+use crate::child::ChildView;
 use crate::controllers::world::World;
-use crate::controllers::{access, nodes, owned, releases, room};
+use crate::controllers::{access, machine, nodes, owned, releases, room};
 use crate::errors::Error;
 
 /// What there is to say of an upgrade.
 pub enum Outlook {
-    /// Nothing: the first look at the cluster's API is not over.
-    NotLookedYet,
     /// There is nothing to plan, and why.
     NotNow(Summary),
     /// What was planned and found.
@@ -50,10 +47,10 @@ struct Subject<'a> {
     pools: Vec<NodePool>,
 }
 
-/// Looks, plans and checks.
-pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Outlook, Error> {
+/// Looks, plans and checks. None as long as the first look at the cluster's API is not over: there is nothing to say then.
+pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<Outlook>, Error> {
     let (name, version) = (&upgrade.spec.cluster_ref.name, &upgrade.spec.version);
-    let not_now = |summary| Ok(Outlook::NotNow(summary));
+    let not_now = |summary| Ok(Some(Outlook::NotNow(summary)));
     let Some(cluster) = world.cluster(&owned::namespace(upgrade), name) else {
         let message = format!("no DevCluster named {name} exists in this namespace");
         return not_now(Summary::Stalled(Reason::ClusterNotFound, message));
@@ -72,7 +69,7 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Outlook,
     };
     let stored = world.allocations(&cluster).await?;
     let (view, survey) = match access::child(world, &cluster, stored.as_ref()).await {
-        Ok(Some(child)) if !child.has_looked() => return Ok(Outlook::NotLookedYet),
+        Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
             let survey = match &view.api_version {
@@ -90,12 +87,12 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Outlook,
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
     let way = from.and_then(|from| Some((from, hop(from, to).ok()?)));
-    Ok(Outlook::Checked(Checked {
+    Ok(Some(Outlook::Checked(Checked {
         from,
         to,
         plan: way.map(|(from, hop)| plan(hop, from, to, &upgraded(&subject, from, to, world))),
         findings,
-    }))
+    })))
 }
 
 fn unseen(why: &str) -> (ChildView, Survey) {
@@ -151,12 +148,7 @@ async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Surve
         nodes: view
             .nodes
             .map(|nodes| nodes.iter().map(|seen| node(seen)).collect()),
-        pods: survey.pods,
-        requested: survey.requested,
-        gates: survey.gates,
-        custom_kinds: survey.custom_kinds,
-        webhooks: survey.webhooks,
-        budgets: survey.budgets,
+        survey,
     }
 }
 
@@ -257,12 +249,11 @@ fn done_to_machine(machine: &DevMachine) -> Option<String> {
     if machine.metadata.deletion_timestamp.is_some() {
         return Some("it is being deleted".to_owned());
     }
-    let bootstrap = machine.status.as_ref().and_then(|s| s.bootstrap.as_ref());
-    let is_made = bootstrap.is_some_and(|b| b.phase == BootstrapPhase::Succeeded);
-    (!is_made).then(|| "it is being made".to_owned())
+    (!machine::is_bootstrapped(machine)).then(|| "it is being made".to_owned())
 }
 
-fn of_type<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+/// The condition of that type.
+pub fn of_type<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == type_)
 }
 

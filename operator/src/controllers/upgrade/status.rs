@@ -12,7 +12,6 @@ use super::observe::{Checked, Outlook};
 /// The status of an upgrade.
 pub fn build(upgrade: &ClusterUpgrade, outlook: Outlook, now: Timestamp) -> ClusterUpgradeStatus {
     let (summary, checked) = match outlook {
-        Outlook::NotLookedYet => return upgrade.status.clone().unwrap_or_default(),
         Outlook::NotNow(summary) => (summary, None),
         Outlook::Checked(checked) => (verdict::summary(&checked.findings), Some(checked)),
     };

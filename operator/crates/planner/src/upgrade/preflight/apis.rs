@@ -10,7 +10,7 @@ pub(super) fn removed(seen: &Seen, findings: &mut Findings) {
     let object = format!("DevCluster {}", seen.cluster);
     let what = "which API versions were asked for";
     for api in findings
-        .known(check, &object, what, &seen.requested)
+        .known(check, &object, what, &seen.survey.requested)
         .into_iter()
         .flatten()
     {
@@ -24,7 +24,7 @@ pub(super) fn removed(seen: &Seen, findings: &mut Findings) {
     }
     let what = "in which versions objects of custom kinds are stored";
     for kind in findings
-        .known(check, &object, what, &seen.custom_kinds)
+        .known(check, &object, what, &seen.survey.custom_kinds)
         .into_iter()
         .flatten()
     {
@@ -53,7 +53,12 @@ pub(super) fn alpha_gates(seen: &Seen, findings: &mut Findings) {
     }
     let check = PreflightCheck::AlphaGates;
     let object = format!("DevCluster {}", seen.cluster);
-    let Some(gates) = findings.known(check, &object, "the API server's feature gates", &seen.gates) else {
+    let Some(gates) = findings.known(
+        check,
+        &object,
+        "the API server's feature gates",
+        &seen.survey.gates,
+    ) else {
         return;
     };
     if gates.alpha.is_empty() {
@@ -72,20 +77,19 @@ mod tests {
     use rstest::rstest;
     use seedbed_crds::PreflightSeverity;
 
-    use super::super::seen::tests::{has, only, well};
+    use super::super::seen::tests::{has, only, surveyed};
     use super::super::{CustomKind, FeatureGates, check};
     use super::*;
     use crate::Observed;
 
     fn requested(removed: &str) -> Seen {
-        Seen {
-            requested: Observed::Known(vec![RemovedApi {
+        surveyed(|survey| {
+            survey.requested = Observed::Known(vec![RemovedApi {
                 group_version: "flowcontrol.apiserver.k8s.io/v1beta3".into(),
                 resource: "flowschemas".into(),
                 removed: removed.into(),
-            }]),
-            ..well()
-        }
+            }]);
+        })
     }
 
     #[rstest]
@@ -113,13 +117,12 @@ mod tests {
 
     #[test]
     fn a_custom_kind_that_is_stored_as_what_is_not_served_is_a_warning() {
-        let (severity, object, message) = only(&Seen {
-            custom_kinds: Observed::Known(vec![CustomKind {
+        let (severity, object, message) = only(&surveyed(|survey| {
+            survey.custom_kinds = Observed::Known(vec![CustomKind {
                 name: "widgets.example.com".into(),
                 unserved: vec!["v1alpha1".into()],
-            }]),
-            ..well()
-        });
+            }]);
+        }));
         assert_eq!(
             (severity, object.as_str()),
             (
@@ -132,12 +135,12 @@ mod tests {
 
     #[test]
     fn alpha_features_forbid_to_emulate_and_nothing_else() {
-        let with_alpha = |to: &str| Seen {
-            to: Version::parse(to).unwrap(),
-            gates: Observed::Known(FeatureGates {
-                alpha: ["Fancy".to_owned(), "Daring".to_owned()].into(),
-            }),
-            ..well()
+        let with_alpha = |to: &str| {
+            let alpha = ["Fancy".to_owned(), "Daring".to_owned()].into();
+            Seen {
+                to: Version::parse(to).unwrap(),
+                ..surveyed(|survey| survey.gates = Observed::Known(FeatureGates { alpha }))
+            }
         };
         let (severity, object, message) = only(&with_alpha("v1.36.3"));
         assert_eq!(

@@ -17,7 +17,7 @@ use seedbed_crds::{PreflightCheck, PreflightFinding, PreflightSeverity};
 use crate::Observed;
 pub use seen::{
     Budget, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi, Seen,
-    ServiceName, StoredVersion, Webhook,
+    ServiceName, StoredVersion, Survey, Webhook,
 };
 
 /// What is written to a status at most: an object has to stay within what the API server stores.

@@ -53,7 +53,7 @@ pub(super) fn control_plane_pods(seen: &Seen, findings: &mut Findings) {
     let check = PreflightCheck::ControlPlanePods;
     let object = format!("DevCluster {}", seen.cluster);
     let what = "the pods of its control plane";
-    let Some(pods) = findings.known(check, object, what, &seen.pods) else {
+    let Some(pods) = findings.known(check, object, what, &seen.survey.pods) else {
         return;
     };
     for machine in &seen.control_planes {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn each_part_of_each_control_plane_has_to_be_ready() {
         let mut seen = well();
-        if let Observed::Known(pods) = &mut seen.pods {
+        if let Observed::Known(pods) = &mut seen.survey.pods {
             pods[0].ready = false;
             pods.remove(3);
         }

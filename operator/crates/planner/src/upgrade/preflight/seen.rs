@@ -32,6 +32,13 @@ pub struct Seen {
     pub machines: Vec<String>,
     /// The nodes.
     pub nodes: Observed<Vec<NodeSeen>>,
+    /// What one look at the cluster's API found.
+    pub survey: Survey,
+}
+
+/// What one look at a child's API found. Every part is known or not by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
     /// Pods of the control plane.
     pub pods: Observed<Vec<ControlPlanePod>>,
     /// Requests to API versions that are or will be removed.
@@ -44,6 +51,20 @@ pub struct Seen {
     pub webhooks: Observed<Vec<Webhook>>,
     /// Disruption budgets.
     pub budgets: Observed<Vec<Budget>>,
+}
+
+impl Survey {
+    /// A look by which nothing was found out, for that reason.
+    pub fn unknown(why: &str) -> Self {
+        Self {
+            pods: Observed::Unknown(why.to_owned()),
+            requested: Observed::Unknown(why.to_owned()),
+            gates: Observed::Unknown(why.to_owned()),
+            custom_kinds: Observed::Unknown(why.to_owned()),
+            webhooks: Observed::Unknown(why.to_owned()),
+            budgets: Observed::Unknown(why.to_owned()),
+        }
+    }
 }
 
 /// Something that is under way in a cluster.
@@ -188,26 +209,29 @@ pub mod tests {
             control_planes: vec!["demo-cp-0".into()],
             machines: vec!["demo-cp-0".into(), "demo-w-0".into()],
             nodes: Observed::Known(vec![node("demo-cp-0"), node("demo-w-0")]),
-            pods: Observed::Known(
-                pods.iter()
-                    .map(|component| ControlPlanePod {
-                        name: format!("{component}-demo-cp-0"),
-                        ready: true,
-                    })
-                    .collect(),
-            ),
-            requested: Observed::Known(Vec::new()),
-            gates: Observed::Known(FeatureGates::default()),
-            custom_kinds: Observed::Known(Vec::new()),
-            webhooks: Observed::Known(Vec::new()),
-            budgets: Observed::Known(Vec::new()),
+            survey: Survey {
+                pods: Observed::Known(
+                    pods.iter()
+                        .map(|component| ControlPlanePod {
+                            name: format!("{component}-demo-cp-0"),
+                            ready: true,
+                        })
+                        .collect(),
+                ),
+                requested: Observed::Known(Vec::new()),
+                gates: Observed::Known(FeatureGates::default()),
+                custom_kinds: Observed::Known(Vec::new()),
+                webhooks: Observed::Known(Vec::new()),
+                budgets: Observed::Known(Vec::new()),
+            },
         }
     }
 
     /// The same cluster where nothing that needs its API or its host could be seen.
     pub fn unseen() -> Seen {
+        const WHY: &str = "no route to host";
         fn lost<T>() -> Observed<T> {
-            Observed::Unknown("no route to host".into())
+            Observed::Unknown(WHY.into())
         }
         Seen {
             from: lost(),
@@ -215,14 +239,16 @@ pub mod tests {
             release: lost(),
             capacity: lost(),
             nodes: lost(),
-            pods: lost(),
-            requested: lost(),
-            gates: lost(),
-            custom_kinds: lost(),
-            webhooks: lost(),
-            budgets: lost(),
+            survey: Survey::unknown(WHY),
             ..well()
         }
+    }
+
+    /// A cluster of whose API all is well but what that changes.
+    pub fn surveyed(change: impl FnOnce(&mut Survey)) -> Seen {
+        let mut seen = well();
+        change(&mut seen.survey);
+        seen
     }
 
     /// The one finding of that check; its severity, object and message.

@@ -8,7 +8,7 @@ use crate::Observed;
 pub(super) fn webhooks(seen: &Seen, findings: &mut Findings) {
     let check = PreflightCheck::Webhooks;
     let object = format!("DevCluster {}", seen.cluster);
-    let Some(webhooks) = findings.known(check, object, "its webhooks", &seen.webhooks) else {
+    let Some(webhooks) = findings.known(check, object, "its webhooks", &seen.survey.webhooks) else {
         return;
     };
     for webhook in webhooks {
@@ -41,7 +41,7 @@ pub(super) fn webhooks(seen: &Seen, findings: &mut Findings) {
 pub(super) fn budgets(seen: &Seen, findings: &mut Findings) {
     let check = PreflightCheck::DisruptionBudgets;
     let object = format!("DevCluster {}", seen.cluster);
-    let Some(budgets) = findings.known(check, object, "its disruption budgets", &seen.budgets) else {
+    let Some(budgets) = findings.known(check, object, "its disruption budgets", &seen.survey.budgets) else {
         return;
     };
     for budget in budgets {
@@ -64,13 +64,13 @@ mod tests {
     use rstest::rstest;
     use seedbed_crds::PreflightSeverity;
 
-    use super::super::seen::tests::{has, only, well};
+    use super::super::seen::tests::{has, only, surveyed};
     use super::super::{Budget, ServiceName, Webhook, check};
     use super::*;
 
     fn webhook(meets_upgrade: bool, has_endpoint: Observed<bool>) -> Seen {
-        Seen {
-            webhooks: Observed::Known(vec![Webhook {
+        surveyed(|survey| {
+            survey.webhooks = Observed::Known(vec![Webhook {
                 configuration: "ValidatingWebhookConfiguration policy".into(),
                 name: "policy.example.com".into(),
                 service: ServiceName {
@@ -79,9 +79,8 @@ mod tests {
                 },
                 meets_upgrade,
                 has_endpoint,
-            }]),
-            ..well()
-        }
+            }]);
+        })
     }
 
     #[rstest]
@@ -124,16 +123,15 @@ mod tests {
         #[case] spare: i32,
         #[case] told: bool,
     ) {
-        let seen = Seen {
-            budgets: Observed::Known(vec![Budget {
+        let seen = surveyed(|survey| {
+            survey.budgets = Observed::Known(vec![Budget {
                 namespace: "shop".into(),
                 name: "cart".into(),
                 asks: "minAvailable: 2".into(),
                 pods,
                 spare,
-            }]),
-            ..well()
-        };
+            }]);
+        });
         if !told {
             assert_eq!(check(&seen, &[]), []);
             return;
