@@ -66,6 +66,14 @@ digest_of() {
   printf '%s\n' "${sum%% *}"
 }
 
+# image_tag LIST NAME: the tag of the container image of that name in an images.txt.
+image_tag() {
+  local tag
+  tag=$(sed -n "s|^[^ ]*/$2:\([^ ]*\) .*|\1|p" "$1")
+  if [ -z "$tag" ]; then fail "$1 names no $2 image"; fi
+  printf '%s\n' "$tag"
+}
+
 # deterministic_tar OUT FOLDER: the tar of FOLDER's content that depends on nothing else.
 deterministic_tar() {
   tar --create --file "$1" --directory "$2" --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
