@@ -1,6 +1,6 @@
 # What a person does with a checkout. `make help` lists it.
 #
-# INSTANCE=name keeps several seeds apart on one machine; CMD, FORCE, LIBVIRT and RELEASES are explained at their targets.
+# INSTANCE=name keeps several seeds apart on one machine; CARRY, CMD, FORCE, LIBVIRT and RELEASES are explained at their targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 INSTANCE ?= $(or $(SEEDBED_INSTANCE),default)
 SEEDBED := $(or $(CARGO_TARGET_DIR),target)/release/kubectl-seedbed
-UP_FLAGS = $(if $(LIBVIRT),--libvirt $(LIBVIRT)) $(foreach release,$(RELEASES),--release $(release))
+UP_FLAGS = $(if $(LIBVIRT),--libvirt $(LIBVIRT)) $(foreach release,$(RELEASES),--release $(release)) $(foreach other,$(CARRY),--carry $(other))
 
 .PHONY: help
 help: ## Show this list
@@ -22,7 +22,7 @@ cli:
 	@cargo build --quiet --release --locked --package seedbed-cli
 
 .PHONY: up
-up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace|none, RELEASES='v1.35.4 …')
+up: cli ## Bring up a seed and in it the sample cluster (LIBVIRT=system|namespace|none, RELEASES='v1.35.4 …' CARRY='v1.36.3 …')
 	@$(SEEDBED) --instance $(INSTANCE) up $(UP_FLAGS)
 
 .PHONY: down

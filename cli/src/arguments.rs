@@ -56,6 +56,15 @@ pub(crate) struct UpArguments {
         value_delimiter = ' '
     )]
     pub(crate) releases: Vec<String>,
+    /// A Kubernetes version whose container images the other releases' guest images carry too, so that an upgrade to it has none to
+    /// import (may be repeated). Left out: none.
+    #[arg(
+        long = "carry",
+        value_name = "VERSION",
+        env = "SEEDBED_CARRY",
+        value_delimiter = ' '
+    )]
+    pub(crate) carried: Vec<String>,
     /// Make no release: clusters cannot be created, but the seed and its API are there.
     #[arg(long, conflicts_with = "releases", requires = "no_sample")]
     pub(crate) no_release: bool,

@@ -84,9 +84,15 @@ fn program(
     Ok(program)
 }
 
-/// Makes a release and gives its folder.
-pub(crate) fn release(checkout: &Checkout, version: &str, console: &mut Console) -> Result<PathBuf, Error> {
-    built(checkout, "images/release", version, console)
+/// Makes a release, whose guest image carries the container images of those others too, and gives its folder.
+pub(crate) fn release(
+    checkout: &Checkout,
+    version: &str,
+    carried: &[String],
+    console: &mut Console,
+) -> Result<PathBuf, Error> {
+    let others: Vec<_> = carried.iter().filter(|other| *other != version).collect();
+    built(checkout, "images/release", version, &others, console)
 }
 
 /// Makes the seed's own programs and gives the folder that holds `bin`.
@@ -95,12 +101,19 @@ pub(crate) fn seed_tools(
     version: &str,
     console: &mut Console,
 ) -> Result<PathBuf, Error> {
-    built(checkout, "images/seed-tools", version, console)
+    built(checkout, "images/seed-tools", version, &[], console)
 }
 
-fn built(checkout: &Checkout, script: &str, version: &str, console: &mut Console) -> Result<PathBuf, Error> {
+fn built(
+    checkout: &Checkout,
+    script: &str,
+    version: &str,
+    others: &[&String],
+    console: &mut Console,
+) -> Result<PathBuf, Error> {
     let mut command = as_person(&checkout.path(script).display().to_string());
-    let output = run(console, script, command.arg(version).stderr(Stdio::inherit()))?;
+    command.arg(version).args(others).stderr(Stdio::inherit());
+    let output = run(console, script, &mut command)?;
     let folder = PathBuf::from(output.trim());
     let new = fs::metadata(&folder)
         .is_ok_and(|found| found.ctime() >= i64::try_from(console.started()).unwrap_or(0));

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// The person's search path: sudo replaces `PATH`, and Rust and Go may be in the person's home.
 const PATH: &str = "SEEDBED_PERSON_PATH";
 /// What the person set and the work as root has to know.
-const KEPT: [&str; 19] = [
+const KEPT: [&str; 20] = [
     "CARGO_HOME",
     "CARGO_TARGET_DIR",
     "GOCACHE",
@@ -26,6 +26,7 @@ const KEPT: [&str; 19] = [
     "RUSTUP_HOME",
     "RUST_LOG",
     "SEEDBED_CACHE",
+    "SEEDBED_CARRY",
     "SEEDBED_INSTANCE",
     "SEEDBED_LIBVIRT",
     "SEEDBED_RELEASES",

@@ -13,14 +13,17 @@ pub(crate) fn up(instance: &Instance, options: &UpArguments, console: &mut Conso
     let checkout = Checkout::find()?;
     prepare::install(&checkout, console)?;
     let mut versions = options.releases.clone();
-    versions.retain(|version| !version.is_empty());
+    let mut carried = options.carried.clone();
+    for list in [&mut versions, &mut carried] {
+        list.retain(|version| !version.is_empty());
+    }
     if versions.is_empty() {
         versions.push(checkout.pinned("KUBERNETES")?);
     }
     let mut releases = Vec::new();
     if !options.no_release {
         for version in &versions {
-            releases.push(prepare::release(&checkout, version, console)?);
+            releases.push(prepare::release(&checkout, version, &carried, console)?);
         }
     }
     let programs = match releases.first() {
