@@ -32,6 +32,10 @@ pub struct KubernetesReleaseSpec {
     pub version: String,
     /// What machines boot from.
     pub guest_image: GuestImage,
+    /// Disk with which a running node of an earlier release becomes one of this: a qcow2 image that is one ext4 file system, whose content
+    /// is in the documentation. Left out: running nodes cannot be upgraded to this release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade_disk: Option<Artefact>,
     /// Container images that the guest image carries, with their digests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -111,12 +115,12 @@ pub struct KubernetesReleaseStatus {
     /// Conditions; `Ready` sums them up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The hosts, and whether the release's guest image is on each.
+    /// The hosts, and whether the release's guest image and upgrade disk are on each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<ReleaseOnHost>,
 }
 
-/// Whether a release's guest image is on a host.
+/// Whether a release's guest image and upgrade disk are on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseOnHost {
