@@ -1,4 +1,4 @@
-//! `KubernetesRelease`: its guest image on every host.
+//! `KubernetesRelease`: its guest image and its upgrade disk on every host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ async fn ensure(
     hypervisor: &Arc<dyn Hypervisor>,
     world: &World,
 ) -> OnHost {
-    let missing = match releases::missing(release, hypervisor.as_ref()).await {
+    let missing = match releases::missing(releases::files(release), hypervisor.as_ref()).await {
         Ok(missing) => missing,
         Err(fault) => return OnHost::Unknown(fault.to_string()),
     };
