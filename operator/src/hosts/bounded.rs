@@ -17,7 +17,7 @@ use crate::context::Clock;
 
 /// How many calls to a host are under way at once. Few: on a host that answers each takes milliseconds.
 const CALLS: usize = 4;
-/// How many more are under way to the agents of its guests, each of which may be silent by itself.
+/// How many more are under way that wait for its guests, their agents or what lets go of a disk; each may be silent by itself.
 const AGENT_CALLS: usize = 8;
 /// How long a call waits for its turn. Where all that are under way have been so for as long, none waits.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ impl Bounded {
     async fn turn(&self, call: &Call<'_>) -> Result<Option<Turn>, Fault> {
         let gate = match call.verb {
             "upload_volume" => return Ok(None),
-            "agent" => &self.agent_calls,
+            "agent" | "detach_disk" => &self.agent_calls,
             _ => &self.calls,
         };
         match gate.turn(&*self.clock).await {
@@ -199,8 +199,9 @@ mod tests {
         assert_eq!(answered(&bounded, "domain").await, busy);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
         assert_eq!(answered(&bounded, "domain").now_or_never(), Some(busy));
-        // What its guests' agents are asked, and files, go their own way.
+        // What its guests are asked, and files, go their own way.
         assert_eq!(answered(&bounded, "agent").now_or_never(), Some(Ok(1)));
+        assert_eq!(answered(&bounded, "detach_disk").now_or_never(), Some(Ok(1)));
         assert_eq!(answered(&bounded, "upload_volume").now_or_never(), Some(Ok(1)));
         answers.send_replace(true);
         tokio::task::yield_now().await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seedbed_hypervisor::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, Unavailable, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, Unavailable, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use tokio::sync::{Mutex, broadcast, mpsc};
 
@@ -135,6 +135,14 @@ impl Hypervisor for TransferHost {
 
     async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
         self.rest.disown_network(name, owner).await
+    }
+
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        self.rest.attach_disk(domain, owner, disk).await
+    }
+
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault> {
+        self.rest.detach_disk(domain, owner, serial).await
     }
 
     async fn agent(

@@ -60,6 +60,7 @@ async fn passes_the_whole_suite() {
         bridge: "sb-conf".to_owned(),
         foreign_domain: None,
         foreign_network: None,
+        guests_let_go: true,
     };
     let report = conformance::run(&host, &fixture).await;
     println!("{report}");

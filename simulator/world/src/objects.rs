@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// The guest image of every release: an empty one, which is as good as any in a simulation.
+/// The guest image of every release, and its upgrade disk: an empty one, which is as good as any in a simulation.
 const DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/disk.qcow2");
 const DISK_SHA256: &str = "625777861396497c2a0188cf6b22473a3e2113f363ed8a3b96b4bdc29a248814";
 
@@ -57,6 +57,7 @@ pub fn release(version: &str) -> Value {
         "spec": {
             "version": version,
             "guestImage": {"disk": {"url": format!("file://{DISK}"), "sha256": DISK_SHA256}},
+            "upgradeDisk": {"url": format!("file://{DISK}"), "sha256": DISK_SHA256},
             "components": {"containerd": "v2.3.7", "etcd": "v3.6.6", "coredns": "v1.13.1"},
         },
     }))

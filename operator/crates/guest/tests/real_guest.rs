@@ -1,6 +1,6 @@
 //! A real guest on a real host: from nothing to jobs that survive the loss of everything around them, and back to nothing.
 //!
-//! Runs where `SEEDBED_LIBVIRT_URI` names a host and `SEEDBED_RELEASE` a folder with `disk.qcow2`, `vmlinuz` and `initrd`
+//! Runs where `SEEDBED_LIBVIRT_URI` names a host and `SEEDBED_RELEASE` a folder with `disk.qcow2`, `vmlinuz`, `initrd` and `upgrade.qcow2`
 //! (also: `SEEDBED_LIBVIRT_POOL`, `SEEDBED_LIBVIRT_DOMAIN_TYPE` of `kvm` or `qemu`, and `SEEDBED_LIBVIRT_RESTART`, a command
 //! that kills the host's daemon and starts it again some seconds later).
 
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use seedbed_guest::{Exec, Guest, GuestError, GuestFile, Job, JobState, Start, TokioPause};
 use seedbed_hypervisor::libvirt::{Libvirt, LibvirtConfig, Limits};
 use seedbed_hypervisor::{
-    Boot, ByteSource, DiskSpec, DomainSpec, DomainType, Hypervisor, NetworkSpec, NicSpec, Owner, Reservation,
-    VolumeFormat, VolumeSpec,
+    AttachedDisk, Boot, ByteSource, DiskSpec, DomainSpec, DomainType, Hypervisor, NetworkSpec, NicSpec,
+    Owner, Reservation, VolumeFormat, VolumeSpec,
 };
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ impl Made {
             machine: Some("node".to_owned()),
             machine_uid: Some(format!("{prefix}-node")),
         };
-        let volumes = ["base", "kernel", "initrd", "disk"]
+        let volumes = ["base", "kernel", "initrd", "disk", "upgrade"]
             .map(|name| format!("{prefix}.{name}"))
             .to_vec();
         Some(Self {
@@ -197,6 +197,7 @@ async fn a_real_guest_runs_jobs_and_leaves_nothing() {
             begin,
             guest,
             made: under_test,
+            release: release.into(),
         }
         .all()
         .await;
@@ -252,6 +253,7 @@ struct Check {
     begin: Instant,
     guest: Guest,
     made: Arc<Made>,
+    release: PathBuf,
 }
 
 impl Check {
@@ -265,6 +267,11 @@ impl Check {
         step(self.begin, "the reserved address is there");
         self.job_fails().await;
         step(self.begin, "a job failed as it should");
+        self.upgrade_disk().await;
+        step(
+            self.begin,
+            "the upgrade disk was attached, read, detached and attached again",
+        );
         self.job_runs().await;
         if let Ok(restart) = std::env::var("SEEDBED_LIBVIRT_RESTART") {
             self.daemon_is_lost(&restart).await;
@@ -397,6 +404,63 @@ impl Check {
         );
     }
 
+    async fn attached(&self) -> Vec<String> {
+        let domain = self.made.host.domain(&self.made.domain.name).await.unwrap();
+        domain.unwrap().attached
+    }
+
+    async fn upgrade_disk(&self) {
+        let (host, name, owner) = (&self.made.host, &self.made.domain.name, &self.made.owner);
+        let disk = AttachedDisk {
+            volume: self.made.volumes[4].clone(),
+            format: VolumeFormat::Qcow2,
+            serial: "seedbed-upgrade".to_owned(),
+        };
+        let source = Arc::new(LocalFile(self.release.join("upgrade.qcow2")));
+        host.upload_volume(&disk.volume, disk.format, source, None, LIMIT)
+            .await
+            .unwrap();
+        let device = "/dev/disk/by-id/virtio-seedbed-upgrade";
+        let is_there = || async {
+            self.shell(&format!("[ -b {device} ] && echo yes || echo no"))
+                .await
+        };
+        for again in [false, true] {
+            let asked = Instant::now();
+            host.attach_disk(name, owner, &disk).await.unwrap();
+            host.attach_disk(name, owner, &disk).await.unwrap();
+            until("the attached disk", || async {
+                (is_there().await == "yes").then_some(())
+            })
+            .await;
+            println!(
+                "an attached disk was seen after {} ms",
+                asked.elapsed().as_millis()
+            );
+            let found = self
+                .shell(&format!(
+                    "mkdir -p /mnt/upgrade && mount -o ro {device} /mnt/upgrade && cd /mnt/upgrade && ls bin && bin/kubelet --version \
+                     && [ $(ls images | wc -l) = $(wc -l <images.txt) ] && blkid -o value -s LABEL {device} && cd / && umount /mnt/upgrade"
+                ))
+                .await;
+            println!("{}", found.replace('\n', " "));
+            assert!(
+                found.starts_with("etcdctl\netcdutl\nkubeadm\nkubectl\nkubelet\n"),
+                "{found}"
+            );
+            assert!(found.ends_with("\nseedbed-upgrade"), "{found}");
+            if again {
+                break;
+            }
+            let asked = Instant::now();
+            host.detach_disk(name, owner, &disk.serial).await.unwrap();
+            println!("the disk was detached after {} ms", asked.elapsed().as_millis());
+            host.detach_disk(name, owner, &disk.serial).await.unwrap();
+            assert_eq!(self.attached().await, Vec::<String>::new());
+            assert_eq!(is_there().await, "no");
+        }
+    }
+
     async fn job_runs(&self) {
         let (job, expected) = waiting_job();
         self.guest.start(&job).await.unwrap();
@@ -459,11 +523,13 @@ impl Check {
     async fn power_cut(&self) {
         let (host, name, owner) = (&self.made.host, &self.made.domain.name, &self.made.owner);
         self.shell("sync").await;
+        assert_eq!(self.attached().await, ["seedbed-upgrade"]);
         host.destroy_domain(name, owner).await.unwrap();
         let silent = self.guest.ping().await.unwrap_err();
         assert!(silent.agent_silent() && silent.outcome_unknown(), "{silent:?}");
         host.start_domain(name, owner).await.unwrap();
         self.agent().await;
+        assert_eq!(self.attached().await, Vec::<String>::new());
         assert_eq!(
             self.guest.start(&waiting_job().0).await,
             Ok(Start::AlreadyStarted)

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 
 /// A call to a host, as far as somebody around it has to know it.
@@ -180,6 +180,14 @@ impl<A: Around> Hypervisor for Wrapped<A> {
 
     async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault> {
         call!(self, change("disown_network", name, Some(owner)), |inner, of = name, whose = owner| inner.disown_network(&of, &whose))
+    }
+
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        call!(self, Call { detail: disk.serial.as_str().into(), ..change("attach_disk", domain, Some(owner)) }, |inner, of = domain, whose = owner, new = disk| inner.attach_disk(&of, &whose, &new))
+    }
+
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault> {
+        call!(self, Call { detail: serial.into(), ..change("detach_disk", domain, Some(owner)) }, |inner, of = domain, whose = owner, old = serial| inner.detach_disk(&of, &whose, &old))
     }
 
     async fn agent(

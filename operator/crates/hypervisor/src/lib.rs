@@ -22,9 +22,9 @@ mod unavailable;
 pub use around::{Around, Call, Wrapped};
 pub use fault::Fault;
 pub use model::{
-    Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent, HostFacts,
-    Inventory, NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts, VolumeFormat,
-    VolumeSpec,
+    AttachedDisk, Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent,
+    HostFacts, Inventory, NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts,
+    VolumeFormat, VolumeSpec,
 };
 pub use unavailable::Unavailable;
 
@@ -109,6 +109,16 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Removes our metadata from the network, which goes on as it is: from then on it is nobody's. Gone already is no error.
     async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Attaches a disk, for reading only, to the domain while it is on: the guest sees it as `/dev/disk/by-id/virtio-<serial>` soon after,
+    /// and loses it when it is switched off. Many domains may have one volume at once. One of that serial that is attached already
+    /// is no error if it is that volume. A domain that is off takes none: [`Fault::Refused`].
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault>;
+
+    /// Takes the attached disk of that serial from the domain and returns once it is gone. The guest is not asked whether it
+    /// still uses it: unmount it first. One that is not there (as in a domain that is off, or gone) is no error. A guest that does not let
+    /// go of it within some seconds is [`Fault::TimedOut`], and it can be tried again.
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault>;
 
     /// Sends one guest agent command (JSON) and returns its answer (JSON). `timeout` bounds the wait for the guest. An error
     /// that the agent itself reports is [`Fault::Refused`] with its words; an agent that is not there, or not yet, is

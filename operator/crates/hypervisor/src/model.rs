@@ -120,6 +120,9 @@ pub struct DomainFacts {
     pub memory_bytes: u64,
     /// Virtual processors.
     pub cpus: u32,
+    /// Serials of the disks that were attached to it since it is on, beyond those that it is defined with. Of domains that are not ours
+    /// they are not told.
+    pub attached: Vec<String>,
 }
 
 /// A network as it was seen.
@@ -230,6 +233,34 @@ pub struct DiskSpec {
     pub format: VolumeFormat,
     /// Whether the guest may write to it.
     pub read_only: bool,
+}
+
+/// A disk that a domain has for as long as it is on, for reading only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedDisk {
+    /// Volume in the pool; it has to be complete.
+    pub volume: String,
+    /// Its format.
+    pub format: VolumeFormat,
+    /// What it is known by, within the domain and in the guest: as `/dev/disk/by-id/virtio-<serial>`.
+    pub serial: String,
+}
+
+impl AttachedDisk {
+    /// How long a serial may be: a guest sees no more of a longer one.
+    pub const SERIAL_LIMIT: usize = 20;
+
+    /// What is wrong with its serial, if anything is.
+    pub fn serial_problem(&self) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let (serial, length) = (&self.serial, self.serial.chars().count());
+        (length == 0 || length > Self::SERIAL_LIMIT || !serial.chars().all(is_plain)).then(|| {
+            format!(
+                "a disk's serial is {serial:?}, expected 1 to {} letters, digits, - and _; a guest could not find it by this one",
+                Self::SERIAL_LIMIT
+            )
+        })
+    }
 }
 
 /// A network card of a domain.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 
 /// Stands where no backend can be made for a host, and says why to every call. It never says that something is not there.
@@ -123,6 +123,14 @@ impl Hypervisor for Unavailable {
 
     async fn disown_network(&self, name: &str, _: &Owner) -> Result<(), Fault> {
         self.fault(format!("disown network {name}"))
+    }
+
+    async fn attach_disk(&self, domain: &str, _: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        self.fault(format!("attach disk {} to domain {domain}", disk.serial))
+    }
+
+    async fn detach_disk(&self, domain: &str, _: &Owner, serial: &str) -> Result<(), Fault> {
+        self.fault(format!("detach disk {serial} from domain {domain}"))
     }
 
     async fn agent(&self, domain: &str, _: &Owner, _: &str, _: Duration) -> Result<String, Fault> {

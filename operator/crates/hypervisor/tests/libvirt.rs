@@ -37,6 +37,7 @@ fn fixture() -> Fixture {
         bridge: "sb-conf".to_owned(),
         foreign_domain: Some("foreign".to_owned()),
         foreign_network: Some("foreign".to_owned()),
+        guests_let_go: false,
     }
 }
 
@@ -54,6 +55,7 @@ async fn passes_the_suite_on_the_test_driver() {
             "an upload is done once and can be built upon",
             "an upload that is not what was promised leaves nothing",
             "the agent of a domain that is off is silent",
+            "domains share a disk while they are on",
         ],
         "{report}"
     );

@@ -10,8 +10,8 @@ use std::time::Duration;
 use seedbed_hypervisor::conformance::{self, Fixture};
 use seedbed_hypervisor::simulated::{Guests, Simulated};
 use seedbed_hypervisor::{
-    Boot, DiskSpec, DomainSpec, DomainType, Fault, HostFacts, Hypervisor, NetworkSpec, NicSpec, PowerState,
-    VolumeFormat, VolumeSpec,
+    AttachedDisk, Boot, DiskSpec, DomainSpec, DomainType, Fault, HostFacts, Hypervisor, NetworkSpec, NicSpec,
+    PowerState, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use uuid::Uuid;
 
@@ -60,6 +60,7 @@ fn fixture() -> Fixture {
         bridge: "sb-conf".to_owned(),
         foreign_domain: Some("foreign".to_owned()),
         foreign_network: Some("foreign".to_owned()),
+        guests_let_go: true,
     }
 }
 
@@ -134,6 +135,37 @@ async fn a_machine_starts_only_with_its_disks_and_its_network() {
         (facts.power, facts.agent_connected),
         (PowerState::Running, Some(true))
     );
+}
+
+#[tokio::test]
+async fn a_guest_sees_what_is_attached_to_its_machine_until_that_loses_its_power() {
+    let host = host();
+    let spec = machine("default.m");
+    let disk = AttachedDisk {
+        volume: "upgrade".to_owned(),
+        format: VolumeFormat::Qcow2,
+        serial: "upgrade".to_owned(),
+    };
+    let complete = VolumeFacts {
+        name: disk.volume.clone(),
+        capacity_bytes: 1 << 20,
+        allocation_bytes: 1 << 20,
+        complete: true,
+    };
+    host.put_volume(&disk.volume, Some(complete)).unwrap();
+    host.define_domain(&spec).await.unwrap();
+    for lost in [Simulated::lose_power, Simulated::crash] {
+        host.start_domain(&spec.name, &spec.owner).await.unwrap();
+        host.attach_disk(&spec.name, &spec.owner, &disk).await.unwrap();
+        let redefined = DomainSpec {
+            spec_hash: "2".to_owned(),
+            ..spec.clone()
+        };
+        host.define_domain(&redefined).await.unwrap();
+        assert_eq!(host.attached(&spec.name), std::slice::from_ref(&disk));
+        lost(&host, &spec.name);
+        assert_eq!(host.attached(&spec.name), []);
+    }
 }
 
 #[tokio::test]

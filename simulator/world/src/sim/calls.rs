@@ -112,7 +112,7 @@ impl Class {
     }
 }
 
-const HOST: [&str; 17] = [
+const HOST: [&str; 19] = [
     "ensure_network",
     "reserve_address",
     "release_address",
@@ -125,6 +125,8 @@ const HOST: [&str; 17] = [
     "destroy_domain",
     "undefine_domain",
     "disown_domain",
+    "attach_disk",
+    "detach_disk",
     "agent",
     "agent",
     "inventory",

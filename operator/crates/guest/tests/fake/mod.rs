@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use seedbed_guest::{Guest, Pause};
 use seedbed_hypervisor::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -277,6 +277,14 @@ impl Hypervisor for FakeHost {
 
     async fn disown_domain(&self, _: &str, _: &Owner) -> Result<(), Fault> {
         unsupported("disown_domain")
+    }
+
+    async fn attach_disk(&self, _: &str, _: &Owner, _: &AttachedDisk) -> Result<(), Fault> {
+        unsupported("attach_disk")
+    }
+
+    async fn detach_disk(&self, _: &str, _: &Owner, _: &str) -> Result<(), Fault> {
+        unsupported("detach_disk")
     }
 
     async fn disown_network(&self, _: &str, _: &Owner) -> Result<(), Fault> {

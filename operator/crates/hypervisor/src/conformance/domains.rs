@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 
 use super::{Failure, Fixture, Report, conflict, ensure, equal};
-use crate::{DomainSpec, EventKind, Fault, HostEvent, Hypervisor, Owner, PowerState};
+use crate::{
+    AttachedDisk, DomainSpec, EventKind, Fault, HostEvent, Hypervisor, Owner, PowerState, VolumeFormat,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -134,6 +136,17 @@ async fn untouchable(host: &dyn Hypervisor, spec: &DomainSpec, owner: &Owner) ->
     conflict("shutting down", &host.shutdown_domain(name, owner).await)?;
     conflict("destroying", &host.destroy_domain(name, owner).await)?;
     conflict("undefining", &host.undefine_domain(name, owner).await)?;
+    let disk = AttachedDisk {
+        volume: spec
+            .disks
+            .first()
+            .map(|disk| disk.volume.clone())
+            .unwrap_or_default(),
+        format: VolumeFormat::Qcow2,
+        serial: "conformance".to_owned(),
+    };
+    conflict("attaching", &host.attach_disk(name, owner, &disk).await)?;
+    conflict("detaching", &host.detach_disk(name, owner, &disk.serial).await)?;
     conflict(
         "asking the agent",
         &host.agent(name, owner, r#"{"execute":"guest-ping"}"#, SOON).await,

@@ -3,6 +3,7 @@
 //! [`run`] works through all checks on a host on which nothing of the fixture's names exists, and leaves nothing there. A check
 //! of something that the backend cannot do at all ([`Fault::Unsupported`]) is reported as such.
 
+mod disks;
 mod domains;
 mod networks;
 mod volumes;
@@ -31,6 +32,8 @@ pub struct Fixture {
     pub foreign_domain: Option<String>,
     /// A network that exists and is nobody's of ours.
     pub foreign_network: Option<String>,
+    /// Whether what runs in the domains lets go of a disk that is detached. On a real host nothing runs: their disks are empty.
+    pub guests_let_go: bool,
 }
 
 impl Fixture {
@@ -161,6 +164,7 @@ pub async fn run(host: &dyn Hypervisor, fixture: &Fixture) -> Report {
     networks::run(host, fixture, &mut report).await;
     volumes::run(host, fixture, &mut report).await;
     domains::run(host, fixture, &mut report).await;
+    disks::run(host, fixture, &mut report).await;
     report.add("nothing is left", nothing_is_left(host, fixture).await);
     report
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Failure, Fixture, Report, conflict, ensure, equal};
 use crate::{ByteSource, Fault, Hypervisor, VolumeFormat, VolumeSpec};
 
-const LIMIT: Duration = Duration::from_mins(1);
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(host: &dyn Hypervisor, fixture: &Fixture, report: &mut Report) {
     report.add(
@@ -31,7 +31,7 @@ pub(super) async fn run(host: &dyn Hypervisor, fixture: &Fixture, report: &mut R
 
 /// Bytes in memory that count how often they are asked for.
 #[derive(Debug)]
-struct Bytes {
+pub(super) struct Bytes {
     content: Vec<u8>,
     opened: AtomicUsize,
     /// What it says of its length, where that is not the truth.
@@ -39,7 +39,7 @@ struct Bytes {
 }
 
 impl Bytes {
-    fn new(content: Vec<u8>) -> Arc<Self> {
+    pub(super) fn new(content: Vec<u8>) -> Arc<Self> {
         Arc::new(Self {
             content,
             opened: AtomicUsize::new(0),
@@ -64,7 +64,7 @@ impl ByteSource for Bytes {
 const SIZE: u64 = 1 << 20;
 
 /// An empty qcow2 image of version 2 with clusters of 64 KiB: header, refcount table, refcount block, L1 table.
-fn qcow2() -> Vec<u8> {
+pub(super) fn qcow2() -> Vec<u8> {
     const CLUSTER: usize = 1 << 16;
     let mut image = vec![0; 4 * CLUSTER];
     let mut put = |offset: usize, bytes: &[u8]| image[offset..offset + bytes.len()].copy_from_slice(bytes);

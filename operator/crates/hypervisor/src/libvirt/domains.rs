@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// The domain, if it is there, once its metadata say that it is the owner's.
-    fn owned_domain(&self, name: &str, owner: &Owner) -> Result<Option<Domain>, Fault> {
+    pub(super) fn owned_domain(&self, name: &str, owner: &Owner) -> Result<Option<Domain>, Fault> {
         let Some(domain) = self.find_domain(name)? else {
             return Ok(None);
         };
@@ -204,23 +204,31 @@ impl Session {
         let xml = domain.xml_desc(0).map_err(|error| self.fault(&error))?;
         let power = self.power(domain)?;
         let parsed = parse_domain(&xml).map_err(|error| self.xml_fault(&error))?;
+        let is_on = power != PowerState::Off;
+        // What we define has disks without serials. Others may define theirs with one.
+        let attached = if is_on && parsed.owner.is_some() {
+            parsed.disks.into_iter().filter_map(|disk| disk.serial).collect()
+        } else {
+            Vec::new()
+        };
         Ok(DomainFacts {
             name: domain.name().map_err(|error| self.fault(&error))?,
             uuid: parsed.uuid,
             owner: parsed.owner,
             spec_hash: parsed.spec_hash,
             power,
-            agent_connected: if power == PowerState::Off {
-                Some(false)
-            } else {
+            agent_connected: if is_on {
                 parsed.agent_connected
+            } else {
+                Some(false)
             },
             memory_bytes: parsed.memory_bytes,
             cpus: parsed.cpus,
+            attached,
         })
     }
 
-    fn power(&self, domain: &Domain) -> Result<PowerState, Fault> {
+    pub(super) fn power(&self, domain: &Domain) -> Result<PowerState, Fault> {
         let (state, _) = domain.state().map_err(|error| self.fault(&error))?;
         match state.known() {
             // A guest that is shutting down still runs.

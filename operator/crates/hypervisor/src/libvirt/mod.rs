@@ -4,6 +4,7 @@
 //! thread of its own, within a limit, and so many at once. Nothing of the operator's machine is named to the host: files get
 //! there by upload alone.
 
+mod attached;
 mod calls;
 mod domains;
 mod errors;
@@ -24,8 +25,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use calls::CallPool;
 use link::Link;
@@ -36,6 +37,9 @@ use upload::Upload;
 const EVENT_BUFFER: usize = 1024;
 /// libvirt synchronizes with the guest agent before a command, within a limit of its own of 5 s; a little more is for the rest.
 const AGENT_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a guest may take to let go of a disk that is detached. libvirt itself waits for 5 s of them.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(20);
 
 /// How a host is reached and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,8 @@ pub struct LibvirtConfig {
 /// Bounds of the calls to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many calls run at once. Agent commands have as many again for themselves, because a silent guest holds one for long.
+    /// How many calls run at once. Agent commands and detached disks have as many again for themselves, because a silent guest holds one
+    /// for long.
     pub running: usize,
     /// How many more calls may wait, of each of the two kinds.
     pub waiting: usize,
@@ -337,6 +342,26 @@ impl Hypervisor for Libvirt {
         let (name, owner) = (name.to_owned(), owner.clone());
         self.look(format!("disown network {name}"), move |session| {
             session.disown_network(&name, &owner)
+        })
+        .await
+    }
+
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        let (domain, owner, disk) = (domain.to_owned(), owner.clone(), disk.clone());
+        self.look(
+            format!("attach disk {} to domain {domain}", disk.serial),
+            move |session| session.attach_disk(&domain, &owner, &disk),
+        )
+        .await
+    }
+
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault> {
+        let (domain, owner, serial) = (domain.to_owned(), owner.clone(), serial.to_owned());
+        let operation = format!("detach disk {serial} from domain {domain}");
+        let limit = LETS_GO_WITHIN + self.config.limits.call;
+        // Like an agent's command, it holds its slot for as long as a guest is silent.
+        self.call(&self.agents, operation, limit, move |session| {
+            session.detach_disk(&domain, &owner, &serial, LETS_GO_WITHIN)
         })
         .await
     }

@@ -4,7 +4,7 @@ use seedbed_planted::planted;
 
 use super::refusal::Refusal;
 use super::state::{Change, State};
-use crate::{Boot, DomainFacts, DomainSpec, Owner, PowerState};
+use crate::{AttachedDisk, Boot, DomainFacts, DomainSpec, Owner, PowerState};
 
 /// A domain.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Domain {
     /// Whether its metadata hold anything of ours.
     ours: bool,
     power: PowerState,
+    /// Attached since it is on.
+    attached: Vec<AttachedDisk>,
 }
 
 impl Domain {
@@ -27,6 +29,10 @@ impl Domain {
             agent_connected: Some(false),
             memory_bytes: self.spec.memory_bytes,
             cpus: self.spec.cpus,
+            attached: self
+                .owner()
+                .map(|_| self.attached.iter().map(|disk| disk.serial.clone()).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -54,6 +60,7 @@ impl State {
             spec,
             ours: with_metadata,
             power: PowerState::Off,
+            attached: Vec::new(),
         });
     }
 
@@ -79,11 +86,18 @@ impl State {
             self.complete_volume(kernel)?;
             self.complete_volume(initrd)?;
         }
-        let power = self.domains.get(&spec.name).map_or(PowerState::Off, |d| d.power);
+        // One that is on goes on as it was.
+        let (power, attached) = self
+            .domains
+            .remove(&spec.name)
+            .map_or((PowerState::Off, Vec::new()), |known| {
+                (known.power, known.attached)
+            });
         let domain = Domain {
             spec: spec.clone(),
             ours: true,
             power,
+            attached,
         };
         self.domains.insert(spec.name.clone(), domain);
         self.changes.push(Change::Definition(spec.name.clone()));
@@ -160,6 +174,53 @@ impl State {
         }
     }
 
+    pub(super) fn attach_disk(
+        &mut self,
+        name: &str,
+        owner: &Owner,
+        disk: &AttachedDisk,
+    ) -> Result<(), Refusal> {
+        if let Some(problem) = disk.serial_problem() {
+            return Err(Refusal::Refused(problem));
+        }
+        let domain = self
+            .owned(name, owner)?
+            .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        if !matches!(domain.power, PowerState::Running | PowerState::Paused) {
+            return Err(Refusal::Refused(format!(
+                "domain {name} is off, and a disk is attached only to one that is on; start it first"
+            )));
+        }
+        if let Some(found) = domain.attached.iter().find(|d| d.serial == disk.serial) {
+            if found.volume == disk.volume {
+                return Ok(());
+            }
+            return Err(Refusal::conflict(
+                format!("a disk {} of domain {name}", disk.serial),
+                format!("volume {}", found.volume),
+                &format_args!("volume {}", disk.volume),
+            ));
+        }
+        self.complete_volume(&disk.volume)?;
+        if let Some(domain) = self.domains.get_mut(name) {
+            domain.attached.push(disk.clone());
+        }
+        Ok(())
+    }
+
+    /// A simulated guest lets go at once.
+    pub(super) fn detach_disk(&mut self, name: &str, owner: &Owner, serial: &str) -> Result<(), Refusal> {
+        self.owned(name, owner)?;
+        if let Some(domain) = self.domains.get_mut(name) {
+            domain.attached.retain(|disk| disk.serial != serial);
+        }
+        Ok(())
+    }
+
+    pub(super) fn attached(&self, name: &str) -> &[AttachedDisk] {
+        self.domains.get(name).map_or(&[], |domain| &domain.attached)
+    }
+
     /// Whether the domain of that owner runs.
     pub(super) fn is_running(&self, name: &str, owner: &Owner) -> Result<bool, Refusal> {
         let domain = self
@@ -180,6 +241,9 @@ impl State {
     fn switch(&mut self, name: &str, power: PowerState) {
         if let Some(domain) = self.domains.get_mut(name) {
             domain.power = power;
+            if matches!(power, PowerState::Off | PowerState::Crashed) {
+                domain.attached.clear();
+            }
         }
     }
 

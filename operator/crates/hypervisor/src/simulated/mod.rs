@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::{
-    ByteSource, DomainFacts, DomainSpec, EventKind, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
-    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, EventKind, Fault, HostEvent, HostFacts, Hypervisor,
+    Inventory, NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use refusal::Refusal;
 use state::{Change, State};
@@ -181,6 +181,11 @@ impl Simulated {
     /// Somebody removes a volume.
     pub fn remove_volume(&self, name: &str) {
         self.change(|state| state.volumes.remove(name));
+    }
+
+    /// The disks that a domain has beyond those that it is defined with, as its guest sees them.
+    pub fn attached(&self, domain: &str) -> Vec<AttachedDisk> {
+        self.look(|state| state.attached(domain).to_vec())
     }
 
     /// All that is on the host now, without asking anybody.
@@ -395,6 +400,16 @@ impl Hypervisor for Simulated {
         self.call(format!("disown network {name}"), |state| {
             state.disown_network(name, owner)
         })
+    }
+
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        let operation = format!("attach disk {} to domain {domain}", disk.serial);
+        self.call(operation, |state| state.attach_disk(domain, owner, disk))
+    }
+
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault> {
+        let operation = format!("detach disk {serial} from domain {domain}");
+        self.call(operation, |state| state.detach_disk(domain, owner, serial))
     }
 
     async fn agent(&self, domain: &str, owner: &Owner, command: &str, _: Duration) -> Result<String, Fault> {

@@ -17,8 +17,8 @@ use tokio::task::AbortHandle;
 
 use crate::simulated::read_volume;
 use crate::{
-    ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory, NetworkFacts,
-    NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
+    AttachedDisk, ByteSource, DomainFacts, DomainSpec, Fault, HostEvent, HostFacts, Hypervisor, Inventory,
+    NetworkFacts, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeFormat, VolumeSpec,
 };
 use connection::Connections;
 use health::Health;
@@ -274,6 +274,26 @@ impl Hypervisor for Simulator {
             owner: owner.clone(),
         };
         self.call(format!("disown network {name}"), &call).await
+    }
+
+    async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
+        let call = Call::AttachDisk {
+            domain: domain.to_owned(),
+            owner: owner.clone(),
+            disk: disk.clone(),
+        };
+        self.call(format!("attach disk {} to domain {domain}", disk.serial), &call)
+            .await
+    }
+
+    async fn detach_disk(&self, domain: &str, owner: &Owner, serial: &str) -> Result<(), Fault> {
+        let call = Call::DetachDisk {
+            domain: domain.to_owned(),
+            owner: owner.clone(),
+            serial: serial.to_owned(),
+        };
+        self.call(format!("detach disk {serial} from domain {domain}"), &call)
+            .await
     }
 
     async fn agent(

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::simulated::Simulated;
 use crate::{
-    DomainSpec, Fault, HostFacts, Hypervisor, NetworkSpec, Owner, Reservation, VolumeFacts, VolumeSpec,
+    AttachedDisk, DomainSpec, Fault, HostFacts, Hypervisor, NetworkSpec, Owner, Reservation, VolumeFacts,
+    VolumeSpec,
 };
 
 /// What this end and the other have to agree on.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The first line of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +147,16 @@ pub enum Call {
         name: String,
         owner: Owner,
     },
+    AttachDisk {
+        domain: String,
+        owner: Owner,
+        disk: AttachedDisk,
+    },
+    DetachDisk {
+        domain: String,
+        owner: Owner,
+        serial: String,
+    },
     Agent {
         domain: String,
         owner: Owner,
@@ -185,6 +196,12 @@ impl Call {
             Self::UndefineDomain { name, owner } => line(&host.undefine_domain(&name, &owner).await),
             Self::DisownDomain { name, owner } => line(&host.disown_domain(&name, &owner).await),
             Self::DisownNetwork { name, owner } => line(&host.disown_network(&name, &owner).await),
+            Self::AttachDisk { domain, owner, disk } => line(&host.attach_disk(&domain, &owner, &disk).await),
+            Self::DetachDisk {
+                domain,
+                owner,
+                serial,
+            } => line(&host.detach_disk(&domain, &owner, &serial).await),
             Self::Agent {
                 domain,
                 owner,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::metadata::{metadata, owner_of};
 use super::tree::{Element, XmlError};
 use super::volume::format_name;
-use crate::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Owner, VolumeFormat};
+use crate::{AttachedDisk, Boot, DiskSpec, DomainSpec, DomainType, NicSpec, Owner, VolumeFormat};
 
 /// What QEMU's emulated processor offers and a guest is faster without: a fifth level of page tables, which each miss of the
 /// emulated TLB walks through; string instructions that are emulated byte by byte and that a guest prefers where they are said to be
@@ -25,6 +25,20 @@ pub(crate) struct DomainXml {
     pub agent_connected: Option<bool>,
     pub memory_bytes: u64,
     pub cpus: u32,
+    pub disks: Vec<DiskXml>,
+    /// How many of the ports into which a disk can be plugged have nothing in them.
+    pub free_ports: usize,
+}
+
+/// A disk as the XML of a domain has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DiskXml {
+    /// What it is called within the domain, such as `vda`.
+    pub target: String,
+    /// Its volume, where it is one.
+    pub volume: Option<String>,
+    /// None in what is rendered here for a definition.
+    pub serial: Option<String>,
 }
 
 /// What kind of guests the host's driver makes.
@@ -130,6 +144,7 @@ fn os(boot: &Boot, paths: Option<&BootPaths>, guests: Guests) -> Element {
     }
 }
 
+/// PCI controllers are left to libvirt, which then gives the machine one port more than it has devices: a disk can be attached there.
 fn devices(spec: &DomainSpec, pool: &str, guests: Guests) -> Element {
     let devices = Element::new("devices")
         .children(
@@ -192,6 +207,24 @@ fn disk(disk: &DiskSpec, letter: char, pool: &str) -> Element {
         .children(disk.read_only.then(|| Element::new("readonly")))
 }
 
+/// The XML with which a disk is attached as `vd<letter>`, for reading only, and detached again.
+pub(crate) fn render_attached(attached: &AttachedDisk, letter: char, pool: &str) -> Result<String, XmlError> {
+    let spec = DiskSpec {
+        volume: attached.volume.clone(),
+        format: attached.format,
+        // QEMU's lock of an image lets many have it that only read.
+        read_only: true,
+    };
+    disk(&spec, letter, pool)
+        .child(Element::new("serial").text(&attached.serial))
+        .render()
+}
+
+/// A letter that no disk `vd<letter>` of the domain has.
+pub(crate) fn free_letter(disks: &[DiskXml]) -> Option<char> {
+    ('a'..='z').find(|letter| !disks.iter().any(|disk| disk.target == format!("vd{letter}")))
+}
+
 fn nic(nic: &NicSpec) -> Element {
     Element::new("interface")
         .attribute("type", "network")
@@ -211,7 +244,45 @@ pub(crate) fn parse_domain(xml: &str) -> Result<DomainXml, XmlError> {
         agent_connected: agent_connected(&root),
         memory_bytes: memory(&root)?,
         cpus: parsed(&root, "vcpu")?,
+        disks: disks(&root),
+        free_ports: free_ports(&root),
     })
+}
+
+fn disks(root: &Element) -> Vec<DiskXml> {
+    let disk = |disk: &Element| {
+        Some(DiskXml {
+            target: disk.get("target")?.value("dev")?.to_owned(),
+            volume: disk
+                .get("source")
+                .and_then(|source| source.value("volume"))
+                .map(str::to_owned),
+            serial: disk.get("serial").map(|serial| serial.text.trim().to_owned()),
+        })
+    };
+    let devices = root.get("devices").into_iter();
+    devices
+        .flat_map(|devices| devices.all("disk"))
+        .filter_map(disk)
+        .collect()
+}
+
+/// A port is a bus of its own, on which one device has its address.
+fn free_ports(root: &Element) -> usize {
+    let Some(devices) = root.get("devices") else {
+        return 0;
+    };
+    let bus = |device: &Element| {
+        let address = device.get("address").filter(|a| a.value("type") == Some("pci"))?;
+        u32::from_str_radix(address.value("bus")?.trim_start_matches("0x"), 16).ok()
+    };
+    let used: Vec<u32> = devices.children.iter().filter_map(bus).collect();
+    devices
+        .all("controller")
+        .filter(|controller| controller.value("model") == Some("pcie-root-port"))
+        .filter_map(|port| port.value("index")?.parse().ok())
+        .filter(|index: &u32| !used.contains(index))
+        .count()
 }
 
 fn parsed<T: FromStr>(root: &Element, name: &str) -> Result<T, XmlError> {
@@ -339,6 +410,14 @@ mod tests {
                 agent_connected: None,
                 memory_bytes: 3 << 30,
                 cpus: 2,
+                disks: [("vda", "disk"), ("vdb", "seed")]
+                    .map(|(target, volume)| DiskXml {
+                        target: target.to_owned(),
+                        volume: Some(volume.to_owned()),
+                        serial: None,
+                    })
+                    .to_vec(),
+                free_ports: 0,
             }
         );
     }
@@ -387,6 +466,58 @@ mod tests {
             disks,
             [("vda", "images", "disk", false), ("vdb", "images", "seed", true)]
         );
+    }
+
+    #[test]
+    fn an_attached_disk_is_read_only_and_found_by_its_serial() {
+        let disk = AttachedDisk {
+            volume: "upgrade".to_owned(),
+            format: VolumeFormat::Qcow2,
+            serial: "a-serial".to_owned(),
+        };
+        let xml = render_attached(&disk, 'c', "images").unwrap();
+        assert!(Element::parse(&xml).unwrap().get("readonly").is_some());
+        let domain = format!(
+            "<domain><uuid>{}</uuid><memory>1</memory><vcpu>1</vcpu><devices>{xml}</devices></domain>",
+            Uuid::nil()
+        );
+        let found = DiskXml {
+            target: "vdc".to_owned(),
+            volume: Some("upgrade".to_owned()),
+            serial: Some("a-serial".to_owned()),
+        };
+        assert_eq!(parse_domain(&domain).unwrap().disks, [found]);
+    }
+
+    #[test]
+    fn a_letter_is_free_that_no_disk_has() {
+        let disk = |target: &str| DiskXml {
+            target: target.to_owned(),
+            volume: None,
+            serial: None,
+        };
+        assert_eq!(free_letter(&[disk("vdb"), disk("vda"), disk("sdc")]), Some('c'));
+        let all: Vec<_> = ('a'..='z').map(|letter| disk(&format!("vd{letter}"))).collect();
+        assert_eq!(free_letter(&all), None);
+    }
+
+    #[test]
+    fn a_port_is_free_where_no_device_has_its_bus() {
+        let port = |index: u32| {
+            format!(
+                "<controller type='pci' index='{index}' model='pcie-root-port'><address type='pci' bus='0x00'/></controller>"
+            )
+        };
+        let device = "<disk><target dev='vda'/><address type='pci' bus='0x0a'/></disk>";
+        let domain = |devices: &str| {
+            let xml = format!(
+                "<domain><uuid>{}</uuid><memory>1</memory><vcpu>1</vcpu><devices>{devices}</devices></domain>",
+                Uuid::nil()
+            );
+            parse_domain(&xml).unwrap().free_ports
+        };
+        assert_eq!(domain(&format!("{}{}{device}", port(10), port(11))), 1);
+        assert_eq!(domain(&format!("{}{device}", port(10))), 0);
     }
 
     #[test]

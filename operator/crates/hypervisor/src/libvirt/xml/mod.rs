@@ -6,7 +6,10 @@ mod network;
 mod tree;
 mod volume;
 
-pub(crate) use domain::{BootPaths, Guests, PoolVolumes, parse_domain, render_domain};
+pub(crate) use domain::{
+    BootPaths, DiskXml, DomainXml, Guests, PoolVolumes, free_letter, parse_domain, render_attached,
+    render_domain,
+};
 pub(crate) use metadata::{NAMESPACE, parse_metadata};
 pub(crate) use network::{NetworkXml, parse_network, render_network, render_reservation};
 pub(crate) use tree::XmlError;
