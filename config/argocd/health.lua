@@ -14,6 +14,7 @@ for _, condition in ipairs(obj.status.conditions) do
   found[condition.type] = condition
 end
 local ready, progressing, stalled = found.Ready or found.Succeeded, found.Progressing, found.Stalled
+local drift = found.VersionDrift
 if ready == nil then
   return hs
 end
@@ -24,6 +25,16 @@ else
 end
 if stalled ~= nil and stalled.status == "True" then
   hs.status = "Degraded"
+elseif ready.status == "True" and drift ~= nil and drift.status == "True" then
+  -- A cluster that is well and runs another version than it is asked for.
+  hs.message = drift.reason .. ": " .. drift.message
+  if drift.reason == "UpgradeInProgress" then
+    hs.status = "Progressing"
+  elseif drift.reason == "NewerThanAsked" then
+    hs.status = "Healthy"
+  else
+    hs.status = "Degraded"
+  end
 elseif ready.status == "True" then
   hs.status = "Healthy"
 elseif ready.reason == "Paused" then

@@ -1,6 +1,6 @@
-//! `ClusterUpgrade`: one Kubernetes upgrade of a cluster, planned and checked.
+//! `ClusterUpgrade`: one Kubernetes upgrade of a cluster, from its plan to its end.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,23 +18,25 @@ use crate::common::LocalReference;
     derive = "PartialEq",
     shortname = "cu",
     category = "seedbed",
-    doc = "One Kubernetes upgrade of a DevCluster: its steps, and what the preflight found. With dryRun it touches nothing.",
+    doc = "One Kubernetes upgrade of a DevCluster: a plan of steps that can be undone up to the step Commit. With dryRun it is only planned and checked.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name", description = "The DevCluster that is upgraded."),
     printcolumn(name = "From", type_ = "string", json_path = ".status.from", description = "The version that the cluster runs."),
     printcolumn(name = "To", type_ = "string", json_path = ".spec.version", description = "The version that is asked for."),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Summary of the conditions."),
-    printcolumn(name = "Steps", type_ = "integer", json_path = ".status.stepCount", description = "How many steps the plan has."),
-    printcolumn(name = "Errors", type_ = "integer", json_path = ".status.errorCount", description = "How many findings stop the upgrade."),
-    printcolumn(name = "Warnings", type_ = "integer", json_path = ".status.warningCount", description = "How many findings do not stop it."),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step", description = "How many of the plan's steps are done."),
+    printcolumn(name = "Undoable", type_ = "string", json_path = ".status.undoable", description = "Whether the cluster can still be taken back to the old version."),
+    printcolumn(name = "Errors", type_ = "integer", json_path = ".status.errorCount", description = "How many findings stop the upgrade.", priority = 1),
+    printcolumn(name = "Warnings", type_ = "integer", json_path = ".status.warningCount", description = "How many findings do not stop it.", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].reason", priority = 1, description = "Why it has or has not succeeded."),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].message", priority = 1, description = "What was found and what to do."),
     validation = Rule::new("self.spec.clusterRef == oldSelf.spec.clusterRef").message("spec.clusterRef cannot be changed: create another ClusterUpgrade"),
-    validation = Rule::new("self.spec.version == oldSelf.spec.version").message("spec.version cannot be changed: create another ClusterUpgrade")
+    validation = Rule::new("self.spec.version == oldSelf.spec.version").message("spec.version cannot be changed: create another ClusterUpgrade"),
+    validation = Rule::new("self.spec.dryRun == oldSelf.spec.dryRun").message("spec.dryRun cannot be changed: create another ClusterUpgrade")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("self.dryRun", "spec.dryRun must be true: this release of the operator plans and checks upgrades, and does not carry them out yet"),
+    validation = ("!self.dryRun || !self.cancel", "spec.cancel has nothing to cancel with dryRun: delete the ClusterUpgrade"),
     validation = ("!has(self.skipPreflight) || !self.skipPreflight.exists(c, c in ['VersionPath', 'Skew', 'Release'])", "VersionPath, Skew and Release cannot be skipped: no upgrade can be carried out against them")
 )]
 pub struct ClusterUpgradeSpec {
@@ -46,10 +48,38 @@ pub struct ClusterUpgradeSpec {
     /// Only plan and check: nothing is changed, neither in the cluster nor on its host.
     #[serde(default)]
     pub dry_run: bool,
+    /// Takes the cluster back to the old version, from any step before `Commit`. Has no effect after it.
+    #[serde(default)]
+    pub cancel: bool,
+    /// How long the new control plane is watched before `Commit`, such as `30m`.
+    #[serde(default = "default_soak")]
+    #[schemars(length(max = 10), regex(pattern = r"^[0-9]{1,6}(ms|s|m)$"))]
+    pub soak: String,
+    /// Whether `Commit` follows by itself, or waits for the annotation `seedbed.dev/approve: "true"`.
+    #[serde(default)]
+    pub approval: Approval,
     /// Checks whose findings do not stop the upgrade. They are still listed, as skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub skip_preflight: Vec<PreflightCheck>,
+}
+
+/// How long a new control plane is watched where nothing else is said.
+pub fn default_soak() -> String {
+    "5m".to_owned()
+}
+
+/// Annotation of a `ClusterUpgrade` with `approval: Manual`: with the value `true` it goes on to `Commit`.
+pub const APPROVE_ANNOTATION: &str = "seedbed.dev/approve";
+
+/// Who decides that an upgrade passes its point of no return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Approval {
+    /// Nobody: it follows when the control plane was watched for long enough.
+    #[default]
+    Automatic,
+    /// A person, by an annotation.
+    Manual,
 }
 
 macro_rules! checks {
@@ -114,7 +144,10 @@ pub struct ClusterUpgradeStatus {
     /// Summary of the conditions for people. Never read by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The version that the cluster's API server says it runs.
+    /// UID of the cluster that it was begun on: another one of the same name is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    /// The version that the cluster's API server says it runs; of an upgrade that was begun, the version before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The version to upgrade to.
@@ -123,9 +156,18 @@ pub struct ClusterUpgradeStatus {
     /// The plan, in the order of its steps. None where there is no way from the one version to the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<UpgradeStep>,
-    /// How many steps the plan has.
+    /// How many steps of the plan are done, such as `4/12`; while the upgrade is undone, how many still stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step_count: Option<i32>,
+    pub step: Option<String>,
+    /// `Yes` as long as the cluster can be taken back to the old version; absent where nothing was begun, or everything was undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoable: Option<String>,
+    /// Why the upgrade is undone, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UpgradeUndo>,
+    /// How often a step has changed its state: of two copies of the steps, the one with the higher number is the later one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub transitions: i64,
     /// Id of the step after which the cluster cannot be taken back to the old version any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_of_no_return: Option<String>,
@@ -163,6 +205,24 @@ pub struct UpgradeStep {
     pub compensation: Option<String>,
     /// How far it is.
     pub state: UpgradeStepState,
+    /// How often it was tried; while it is undone, how often that was.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempt: i32,
+    /// Names the present attempt's jobs in the guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// When the present attempt was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Since when something is wrong that a step which watches the cluster does not bear for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwell_since: Option<Time>,
 }
 
 /// The parts of an upgrade, in their order.
@@ -216,6 +276,45 @@ pub enum UpgradeTargetKind {
 pub enum UpgradeStepState {
     /// It belongs to the plan and was not begun.
     Planned,
+    /// It is under way: written down before anything of it is done.
+    Running,
+    /// It is done.
+    Succeeded,
+    /// The last attempt failed.
+    Failed,
+    /// It is being undone: written down before anything of that is done.
+    Undoing,
+    /// The last attempt to undo it failed.
+    UndoFailed,
+    /// It is undone.
+    Undone,
+}
+
+/// Why an upgrade is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeUndo {
+    /// What made it so.
+    pub cause: UndoCause,
+    /// In words.
+    pub message: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What made an upgrade be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UndoCause {
+    /// A person wanted it: `spec.cancel`, or the upgrade's deletion.
+    Cancelled,
+    /// A step failed as often as it is tried.
+    StepFailed,
+    /// The new control plane was not well while it was watched.
+    SoakFailed,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Something that the preflight found.

@@ -37,6 +37,10 @@ conditions! {
     PROGRESSING = "Progressing" on ["DevCluster", "NodePool", "ClusterUpgrade", "DevMachine", "HypervisorHost", "KubernetesRelease"],
     /// Nothing can be done about it until a person changes something.
     STALLED = "Stalled" on ["DevCluster", "NodePool", "ClusterUpgrade", "DevMachine", "HypervisorHost", "KubernetesRelease"],
+    /// The upgrade cannot be undone any more.
+    POINT_OF_NO_RETURN_PASSED = "PointOfNoReturnPassed" on ["ClusterUpgrade"],
+    /// The cluster runs another Kubernetes version than `spec.version` asks for.
+    VERSION_DRIFT = "VersionDrift" on ["DevCluster"],
     /// What the schema cannot check about the spec was found right.
     SPEC_VALID = "SpecValid" on ["DevCluster"],
     /// The host can be reached.
@@ -198,6 +202,40 @@ reasons! {
     PreflightFailed => "Do what the findings of severity Error in status.findings say; the upgrade is checked again by itself.",
     /// Something that the preflight has to know could not be seen.
     PreflightUnknown => "Mend what the findings of severity Unknown in status.findings name; the upgrade is checked again by itself.",
+    /// Another upgrade of the cluster is under way.
+    Queued => "Wait for the upgrade that the message names, or cancel it.",
+    /// A step of an upgrade is under way.
+    Upgrading => "Wait; the message names the step. Set spec.cancel to true to take the cluster back, as long as status.undoable is Yes.",
+    /// The new control plane is watched.
+    Soaking => "Wait; the message says for how long. Set spec.cancel to true to take the cluster back.",
+    /// The upgrade waits for a person's word before its point of no return.
+    WaitingForApproval => "kubectl annotate clusterupgrade NAME seedbed.dev/approve=true goes on; spec.cancel: true takes the cluster back.",
+    /// A step of an upgrade failed, and is tried again.
+    StepFailed => "The message has the last lines of its log; mend the cause if it does not pass by itself.",
+    /// Pods cannot leave a node that is upgraded.
+    DrainBlocked => "Make room in the PodDisruptionBudget that the message names, or delete the pod.",
+    /// The upgrade is being undone.
+    Undoing => "Wait; the message says why, and names the step.",
+    /// A step of an upgrade could not be undone, and is tried again.
+    UndoFailed => "The message has the last lines of its log, and what it would do; mend the cause if it does not pass by itself.",
+    /// The cluster runs the version that was asked for.
+    Upgraded => "Nothing to do.",
+    /// The upgrade failed before its point of no return, and the cluster is as it was before.
+    RolledBack => "Mend what the message says; then create another ClusterUpgrade.",
+    /// The upgrade was cancelled, and the cluster is as it was before.
+    Cancelled => "Nothing to do; delete the ClusterUpgrade when you have read it.",
+    /// Everything that was done so far can be undone.
+    CanBeUndone => "Nothing to do; spec.cancel: true takes the cluster back.",
+    /// What was done cannot be undone any more.
+    CannotBeUndone => "Nothing to do; the upgrade goes on until it is done.",
+    /// An upgrade of the cluster is under way, or about to be; no machine is made or replaced meanwhile.
+    UpgradeInProgress => "Wait for the ClusterUpgrade that the message names.",
+    /// The cluster runs a newer version than its spec asks for.
+    NewerThanAsked => "Set spec.version to the version that the cluster runs.",
+    /// The upgrade to the version that is asked for failed or was cancelled.
+    UpgradeFailed => "Mend what the ClusterUpgrade that the message names says, and delete it to try again; or set spec.version back.",
+    /// No upgrade leads to the version that is asked for.
+    NoUpgradePath => "Do what the message says, or set spec.version back.",
 }
 
 impl fmt::Display for Reason {

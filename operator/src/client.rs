@@ -96,6 +96,10 @@ where
     Client::new(LimitLayer { limit }.layer(service), "default")
 }
 
+/// Of a request, as an extension: how long its answer may take, where that is another time than that of the client's calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience(pub Duration);
+
 /// No whole answer came within the limit. What was asked may have been done all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", limit.as_secs_f32())]
@@ -139,7 +143,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let limit = self.limit;
+        let patience = request.extensions().get::<Patience>();
+        let limit = patience.map_or(self.limit, |patience| patience.0);
         let watch = is_watch(request.uri().query());
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -191,6 +196,15 @@ mod tests {
         let api = Api::<ConfigMap>::default_namespaced(silent(Duration::from_secs(10)));
         let error = api.get("x").await.unwrap_err();
         assert!(api_message(&error).contains("no answer within 10 s"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_may_have_more_patience() {
+        let client = silent(Duration::from_secs(10));
+        let mut request = Request::get("/metrics").body(Vec::new()).unwrap();
+        request.extensions_mut().insert(Patience(Duration::from_secs(40)));
+        let error = client.request_text(request).await.unwrap_err();
+        assert!(api_message(&error).contains("no answer within 40 s"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,15 +12,15 @@ use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
-use seedbed_planner::upgrade::preflight::Survey;
+use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
 use serde_json::json;
 use tokio::sync::Notify;
 use x509_parser::pem::Pem;
 
 use super::watch::Seen;
 use super::{
-    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, node, pods, survey,
-    token,
+    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, Serving, node, pods,
+    serving, survey, token,
 };
 use crate::client;
 
@@ -106,6 +106,39 @@ impl ChildApi for KubeChild {
 
     async fn cordon(&self, name: &str) -> Result<bool, ChildError> {
         node::cordon(&self.client, &self.key, name).await
+    }
+
+    async fn close_node(&self, name: &str, who: &str) -> Result<bool, ChildError> {
+        node::close(&self.client, &self.key, name, who).await
+    }
+
+    async fn open_node(&self, name: &str, who: &str) -> Result<bool, ChildError> {
+        node::open(&self.client, &self.key, name, who).await
+    }
+
+    async fn cluster_configuration(&self) -> Result<String, ChildError> {
+        let what = "read ConfigMap kube-system/kubeadm-config";
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), "kube-system");
+        let found = api.get("kubeadm-config").await.map_err(self.failed(what))?;
+        let text = found
+            .data
+            .and_then(|mut data| data.remove("ClusterConfiguration"));
+        text.ok_or_else(|| ChildError::Unusable {
+            cluster: self.key.clone(),
+            what: "ConfigMap kube-system/kubeadm-config".to_owned(),
+            message: "it has no key ClusterConfiguration, without which kubeadm upgrades nothing: restore it"
+                .to_owned(),
+        })
+    }
+
+    async fn serving(&self) -> Result<Serving, ChildError> {
+        serving::get(&self.client)
+            .await
+            .map_err(self.failed("read /version"))
+    }
+
+    async fn control_plane_pods(&self) -> Observed<Vec<ControlPlanePod>> {
+        survey::control_plane_pods(&self.client, &self.key).await
     }
 
     async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError> {

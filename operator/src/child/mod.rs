@@ -9,6 +9,7 @@ mod keeper;
 mod kube_child;
 mod node;
 mod pods;
+mod serving;
 mod survey;
 mod token;
 mod view;
@@ -22,14 +23,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
-use seedbed_planner::upgrade::preflight::Survey;
+use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
 
 pub use access::{ChildAccess, ChildKey};
 pub use error::ChildError;
 pub use keeper::ChildKeeper;
 pub use kube_child::connect;
-pub use node::{NODE_LABELS_ANNOTATION, NodeShape};
+pub use node::{CLOSED_BY_ANNOTATION, NODE_LABELS_ANNOTATION, NodeShape};
 pub use pods::{Eviction, PodRef};
+pub use serving::Serving;
 pub use view::{ChildView, ObjectName};
 
 /// Gives the APIs of child clusters.
@@ -86,6 +88,22 @@ pub trait ChildApi: Send + Sync + 'static {
 
     /// Marks the node as one that takes no new pods; whether anything was written.
     async fn cordon(&self, name: &str) -> Result<bool, ChildError>;
+
+    /// Closes the node for new pods on behalf of `who`, and notes that on it; a node that is closed already stays as it is. Whether
+    /// anything was written.
+    async fn close_node(&self, name: &str, who: &str) -> Result<bool, ChildError>;
+
+    /// Opens the node where `who` closed it; whether anything was written.
+    async fn open_node(&self, name: &str, who: &str) -> Result<bool, ChildError>;
+
+    /// kubeadm's `ClusterConfiguration` as it stands in the cluster.
+    async fn cluster_configuration(&self) -> Result<String, ChildError>;
+
+    /// What the API server runs, and what it behaves like, now.
+    async fn serving(&self) -> Result<Serving, ChildError>;
+
+    /// The pods of the control plane.
+    async fn control_plane_pods(&self) -> Observed<Vec<ControlPlanePod>>;
 
     /// The pods of the node that a drain has to move: neither mirror pods nor those of `DaemonSet`s, nor finished ones.
     async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError>;

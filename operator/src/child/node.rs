@@ -16,6 +16,9 @@ use crate::names::FIELD_MANAGER;
 /// listed and not wanted any more is removed, and every other label is somebody else's.
 pub const NODE_LABELS_ANNOTATION: &str = "seedbed.dev/node-labels";
 
+/// Annotation of a node that says who closed it for new pods, and so may open it again.
+pub const CLOSED_BY_ANNOTATION: &str = "seedbed.dev/closed-by";
+
 /// The form that a node is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeShape {
@@ -46,10 +49,42 @@ pub(super) async fn shape(
 
 pub(super) async fn cordon(client: &Client, cluster: &ChildKey, name: &str) -> Result<bool, ChildError> {
     write(client, cluster, name, "cordon node", |node| {
-        let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-        (!cordoned).then(|| json!({"spec": {"unschedulable": true}}))
+        (!is_closed(node)).then(|| json!({"spec": {"unschedulable": true}}))
     })
     .await
+}
+
+/// Closes the node for new pods on behalf of `who`; one that is closed already is left to whoever closed it.
+pub(super) async fn close(
+    client: &Client,
+    cluster: &ChildKey,
+    name: &str,
+    who: &str,
+) -> Result<bool, ChildError> {
+    write(client, cluster, name, "cordon node", |node| {
+        (!is_closed(node)).then(|| {
+            json!({"metadata": {"annotations": {CLOSED_BY_ANNOTATION: who}}, "spec": {"unschedulable": true}})
+        })
+    })
+    .await
+}
+
+/// Opens the node again where `who` closed it.
+pub(super) async fn open(
+    client: &Client,
+    cluster: &ChildKey,
+    name: &str,
+    who: &str,
+) -> Result<bool, ChildError> {
+    write(client, cluster, name, "uncordon node", |node| {
+        let ours = node.annotations().get(CLOSED_BY_ANNOTATION).is_some_and(|by| by == who);
+        ours.then(|| json!({"metadata": {"annotations": {CLOSED_BY_ANNOTATION: null}}, "spec": {"unschedulable": null}}))
+    })
+    .await
+}
+
+fn is_closed(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
 }
 
 pub(super) async fn delete(

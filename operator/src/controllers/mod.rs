@@ -5,6 +5,7 @@ mod allocations;
 mod bytes;
 mod cluster;
 mod current;
+mod drain;
 mod failure;
 mod feed;
 mod finalizer;
@@ -76,6 +77,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         ranges: cluster::Ranges::default(),
         versions: kept::Kept::default(),
         written: kept::Kept::lasting(transitions::PAUSE),
+        jobs_done: kept::Kept::lasting(upgrade::JOBS_KEPT),
         inventories: inventories::Inventories::default(),
         changed_on_host: Triggers::default(),
         clusters: clusters.store(),
@@ -140,7 +142,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
                 "devcluster",
                 &world,
                 stop.clone(),
-                |o, w| async move { cluster::reconcile(&o, &w).await }
+                |o, w| async move { Box::pin(cluster::reconcile(&o, &w)).await }
             ),
             drive(of_pools, "nodepool", &world, stop.clone(), |o, w| async move {
                 pool::reconcile(&o, &w).await
@@ -255,6 +257,14 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
                 .stream()
                 .map(|owner| ObjectRef::new(&owner.cluster).within(&owner.namespace)),
         )
+        .reconcile_on(
+            feeds
+                .upgrades
+                .concerns_when(upgrade::what_matters_of_upgrade, |upgrade| {
+                    let name = upgrade.0.as_ref().ok()?.spec.cluster_ref.name.clone();
+                    Some(ObjectRef::new(&name).within(&upgrade.namespace()?))
+                }),
+        )
 }
 
 /// What of a cluster matters to its machines and pools.
@@ -320,9 +330,9 @@ fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<De
         .collect()
 }
 
-/// A pool is looked at again when its machines or its cluster change.
+/// A pool is looked at again when its machines or its cluster change, and when an upgrade of that begins or ends.
 fn pools_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<NodePool>> {
-    let on_cluster = world.clone();
+    let (on_cluster, on_upgrade) = (world.clone(), world.clone());
     controller(&feeds.pools)
         .reconcile_on(feeds.machines.concerns_when(of_machine, |machine| {
             let pool = machine.0.as_ref().ok()?.spec.pool_ref.as_ref()?.name.clone();
@@ -336,6 +346,16 @@ fn pools_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<Nod
                 .unwrap_or_default();
             pools.iter().map(reference).collect::<Vec<_>>()
         }))
+        .reconcile_on(
+            feeds
+                .upgrades
+                .concerns_when(upgrade::what_matters_of_upgrade, move |upgrade| {
+                    let name = upgrade.0.as_ref().map(|u| u.spec.cluster_ref.name.clone());
+                    let key = name.map(|name| index::of_cluster(&owned::namespace(upgrade), &name));
+                    key.map(|key| references(&on_upgrade.pool_index, &key))
+                        .unwrap_or_default()
+                }),
+        )
 }
 
 /// A machine is looked at again when its cluster, its pool, its domain, its host or its cluster's API change.

@@ -11,6 +11,7 @@ use seedbed_crds::{
 };
 use seedbed_planner::conditions::{self, Finding, Summary};
 use seedbed_planner::pool::{self, Effect, PoolMachine, PoolPlan, Rollout};
+use seedbed_planner::upgrade::running;
 use seedbed_planner::{names, template};
 
 use super::current::{current, let_go};
@@ -70,6 +71,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         &machines,
         &plan,
         problem,
+        cluster.as_ref().map(|cluster| version(cluster, world)),
         context.clock.now(),
     );
     let later = transitions::save_paced(world, &api, &pool, status).await?;
@@ -190,19 +192,45 @@ fn decide(
     let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
     let strategy = &pool.spec.strategy;
     let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
-    let hash = template::worker_hash(&cluster.spec, &pool.spec);
+    let under_way = world.upgrade_under_way(cluster);
     let name = owned::name(pool);
     let seen: Vec<PoolMachine> = machines
         .iter()
         .map(|m| PoolMachine {
             name: m.name_any(),
             index: names::index_of(&m.name_any(), &name),
-            up_to_date: m.spec.template_hash == hash,
+            // Nothing is replaced while an upgrade is under way.
+            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster),
             ready: machine::is_ready(m),
             deleting: m.metadata.deletion_timestamp.is_some(),
         })
         .collect();
-    Ok(pool::plan(replicas, rollout, &seen))
+    let mut plan = pool::plan(replicas, rollout, &seen);
+    if let Some(upgrade) = under_way {
+        if !plan.create.is_empty() {
+            plan.waits_for = Some(upgrade.name_any());
+        }
+        // A new machine would have none of what the upgrade has put on the others already.
+        plan.create.clear();
+    }
+    Ok(plan)
+}
+
+/// Whether the machine is of the present template. Its version does not count.
+fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster) -> bool {
+    let hash = template::worker_hash(&cluster.spec, &pool.spec, &machine.spec.version);
+    machine.spec.template_hash == hash
+}
+
+/// The version of the pool's new machines.
+fn version(cluster: &DevCluster, world: &World) -> String {
+    let machines = world.machines_of_cluster(cluster);
+    let control_plane = machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane);
+    let node = control_plane
+        .and_then(|m| m.status.as_ref())
+        .and_then(|status| status.node.as_ref());
+    let kubelet = node.and_then(|node| node.kubelet_version.as_deref());
+    running::of_new_workers(&cluster.spec.version, kubelet)
 }
 
 async fn carry_out(
@@ -216,8 +244,9 @@ async fn carry_out(
     if !plan.create.is_empty() {
         stays(cluster, world).await?;
     }
+    let version = version(cluster, world);
     for index in &plan.create {
-        let machine = worker(pool, cluster, *index);
+        let machine = worker(pool, cluster, *index, &version);
         let name = machine.name_any();
         // One of that name may be there already: made by this pool before the list was read, or somebody else's. Look again.
         let work = async {
@@ -248,7 +277,7 @@ async fn stays(cluster: &DevCluster, world: &World) -> Result<(), Error> {
 }
 
 /// The object of a worker.
-fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
+fn worker(pool: &NodePool, cluster: &DevCluster, index: u32, version: &str) -> DevMachine {
     let mut labels = owned::labels(&owned::name(cluster));
     labels.insert(names::POOL_LABEL.to_owned(), owned::name(pool));
     labels.insert(
@@ -264,9 +293,9 @@ fn worker(pool: &NodePool, cluster: &DevCluster, index: u32) -> DevMachine {
         }),
         host_ref: cluster.spec.host_ref.clone(),
         role: MachineRole::Worker,
-        version: cluster.spec.version.clone(),
+        version: version.to_owned(),
         machine: pool.spec.machine.clone(),
-        template_hash: template::worker_hash(&cluster.spec, &pool.spec),
+        template_hash: template::worker_hash(&cluster.spec, &pool.spec, version),
     };
     let mut machine = DevMachine::new(&names::worker(&owned::name(pool), index), spec);
     machine.metadata = ObjectMeta {
@@ -312,6 +341,7 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
         &machines,
         &PoolPlan::default(),
         summary,
+        None,
         context.clock.now(),
     );
     write_status(&pools, pool, status).await?;
@@ -324,22 +354,22 @@ fn status(
     machines: &[DevMachine],
     plan: &PoolPlan,
     problem: Option<Summary>,
+    version: Option<String>,
     now: jiff::Timestamp,
 ) -> NodePoolStatus {
     let old = pool.status.clone().unwrap_or_default();
-    let hash = cluster.map(|c| template::worker_hash(&c.spec, &pool.spec));
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let total = count(machines.len());
     let ready = count(machines.iter().filter(|m| machine::is_ready(m)).count());
     let current = count(
         machines
             .iter()
-            .filter(|m| Some(&m.spec.template_hash) == hash.as_ref())
+            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster)))
             .count(),
     );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));
     let mut findings = summary.findings();
-    let up_to_date = hash.is_some() && current == total;
+    let up_to_date = cluster.is_some() && current == total;
     findings.push(if up_to_date {
         Finding::new(
             condition::UP_TO_DATE,
@@ -362,13 +392,19 @@ fn status(
         selector: Some(selector(pool)),
         // One that goes keeps what it had; one without a cluster has none.
         version: match cluster {
-            Some(cluster) => Some(cluster.spec.version.clone()),
+            Some(_) => version,
             None => old.version.filter(|_| pool.metadata.deletion_timestamp.is_some()),
         },
     }
 }
 
 fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -> Summary {
+    if let Some(upgrade) = &plan.waits_for {
+        let message = format!(
+            "{total} machines, {wanted} are wanted: they are made when ClusterUpgrade {upgrade} has come to its end"
+        );
+        return Summary::Progressing(Reason::UpgradeInProgress, message);
+    }
     if current < total {
         let message = format!(
             "{current} of {total} machines are of the present template, {ready} are Ready, {wanted} are wanted"

@@ -75,7 +75,6 @@ pub fn boot_volumes(release: &KubernetesRelease) -> Option<(String, String, Stri
 }
 
 /// Name of the volume that is attached to a node that is upgraded to the release; none where running nodes cannot be.
-#[allow(dead_code, reason = "asked by upgrades as they are carried out")]
 pub fn upgrade_volume(release: &KubernetesRelease) -> Option<String> {
     let disk = release.spec.upgrade_disk.as_ref()?;
     Some(names::artefact_volume(&disk.sha256, UPGRADE))
@@ -91,7 +90,6 @@ pub async fn on_host(
 }
 
 /// Whether all that an upgrade of running nodes to the release needs is complete on the host; if not, what is missing.
-#[allow(dead_code, reason = "asked by upgrades as they are carried out")]
 pub async fn on_host_for_upgrade(
     release: &KubernetesRelease,
     host: &HypervisorHost,

@@ -21,7 +21,11 @@ use crate::events::EventType;
 use crate::status::write_status;
 
 /// Conditions whose changes follow from another condition's, which is told already.
-const DERIVED: [&str; 2] = [condition::PROGRESSING, condition::STALLED];
+const DERIVED: [&str; 3] = [
+    condition::PROGRESSING,
+    condition::STALLED,
+    condition::VERSION_DRIFT,
+];
 
 /// An object whose status has conditions.
 pub trait Conditioned {
@@ -71,7 +75,7 @@ impl Paced for NodePool {
 
 impl Paced for ClusterUpgrade {
     fn is_pressing(old: &Self::Status, new: &Self::Status) -> bool {
-        of_summary(&old.conditions) != of_summary(&new.conditions)
+        old.transitions != new.transitions || of_summary(&old.conditions) != of_summary(&new.conditions)
     }
 }
 

@@ -53,6 +53,8 @@ pub struct World {
     pub versions: Kept<u64>,
     /// When an object's status was last written, by its UID.
     pub written: Kept<Duration>,
+    /// Jobs of upgrades that ended well, by their machine's UID and their token.
+    pub jobs_done: Kept<()>,
     /// What was on the hosts at the last look.
     pub inventories: Inventories,
     /// Whose things on a host changed since the look before.
@@ -287,6 +289,24 @@ impl World {
             .into_iter()
             .filter_map(|(namespace, name)| self.pool(&namespace, &name))
             .collect()
+    }
+
+    /// All upgrades of the cluster of that name.
+    pub fn upgrades_of(
+        &self,
+        namespace: &str,
+        cluster: &str,
+    ) -> impl Iterator<Item = ClusterUpgrade> + use<'_> {
+        self.upgrade_index
+            .places(&index::of_cluster(namespace, cluster))
+            .into_iter()
+            .filter_map(|(namespace, name)| find(&self.upgrades, Some(&namespace), &name))
+    }
+
+    /// The upgrade of that cluster that was begun and has not come to its end, as far as the cache knows.
+    pub fn upgrade_under_way(&self, cluster: &DevCluster) -> Option<ClusterUpgrade> {
+        self.upgrades_of(&owned::namespace(cluster), &owned::name(cluster))
+            .find(|upgrade| super::upgrade::is_under_way(upgrade, &owned::uid(cluster)))
     }
 }
 

@@ -477,20 +477,21 @@ fn releases() -> Vec<Wrong> {
 
 fn upgrades() -> Vec<Wrong> {
     let wrong = |change: Value| with(upgrade("wrong", "demo"), &json!({"spec": change}));
-    let not_yet: &[&str] = &[
-        "spec.dryRun must be true",
-        "plans and checks upgrades, and does not carry them out yet",
-    ];
     vec![
         (
-            "an upgrade that is to be carried out",
-            wrong(json!({"dryRun": false})),
-            not_yet,
+            "a dry run that is cancelled",
+            wrong(json!({"dryRun": true, "cancel": true})),
+            &["spec.cancel has nothing to cancel with dryRun"],
         ),
         (
-            "an upgrade that does not say that it is a dry run",
-            wrong(json!({"dryRun": null})),
-            not_yet,
+            "an upgrade that is watched for no length of time",
+            wrong(json!({"soak": "long"})),
+            &["spec.soak", "long"],
+        ),
+        (
+            "an upgrade that nobody knows how to approve",
+            wrong(json!({"approval": "Perhaps"})),
+            &["spec.approval", "Perhaps", "Manual"],
         ),
         (
             "an upgrade to a version without its patch level",
@@ -525,6 +526,7 @@ async fn upgrade_that_changes(cases: Cases) {
     objects.create(upgrade("a", "one")).await.unwrap();
     for (change, part) in [
         (json!({"version": "v1.36.4"}), "spec.version cannot be changed"),
+        (json!({"dryRun": false}), "spec.dryRun cannot be changed"),
         (
             json!({"clusterRef": {"name": "two"}}),
             "spec.clusterRef cannot be changed",
@@ -597,7 +599,6 @@ async fn initialised(cases: Cases) {
         .await
         .unwrap();
     let changes = [
-        (json!({"version": "v1.36.1"}), "upgrades are not supported"),
         (
             json!({"hostRef": {"name": "other"}}),
             "spec.hostRef cannot be changed",
@@ -625,6 +626,7 @@ async fn initialised(cases: Cases) {
         let message = objects.change("DevCluster", "a", &change).await.expect_err(part);
         assert!(message.contains(part), "{message}");
     }
-    let allowed = json!({"spec": {"deletionPolicy": "Retain", "postKubeadmCommands": ["true"]}});
+    let allowed =
+        json!({"spec": {"version": "v1.36.1", "deletionPolicy": "Retain", "postKubeadmCommands": ["true"]}});
     objects.change("DevCluster", "a", &allowed).await.unwrap();
 }

@@ -194,6 +194,47 @@ async fn a_boot_ends_what_runs_and_keeps_what_is_on_the_disk() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_stopped_is_cut_off_and_one_that_ended_keeps_its_result() {
+    let setting = Setting::new().await;
+    setting.guest.start(&job(3)).await.unwrap();
+    assert!(setting.os().runs("t-1"));
+    setting.os().stop("t-1");
+    setting.os().end("t-1", 0);
+    assert!(!setting.os().runs("t-1"));
+    let state = setting.guest.state("t-1", 0).await;
+    assert!(matches!(state, Ok(JobState::Interrupted { .. })), "{state:?}");
+
+    let ended = Job {
+        token: "t-2".to_owned(),
+        ..job(3)
+    };
+    setting.guest.start(&ended).await.unwrap();
+    setting.os().end("t-2", 0);
+    setting.os().stop("t-2");
+    assert_eq!(setting.guest.state("t-2", 0).await, Ok(JobState::Succeeded));
+}
+
+#[tokio::test]
+async fn a_job_s_own_files_come_with_it_and_go_when_it_ends() {
+    let setting = Setting::new().await;
+    let own = GuestFile {
+        path: "/run/seedbed/t-1/document.yaml".to_owned(),
+        mode: 0o600,
+        content: b"a: b".to_vec(),
+    };
+    let with_own = Job {
+        files: vec![own.clone()],
+        ..job(3)
+    };
+    setting.guest.start(&with_own).await.unwrap();
+    let begun = setting.os().take_begun();
+    assert!(begun[0].own.contains(&own) && begun[0].files.is_empty());
+    assert!(setting.os().file(&own.path).is_some());
+    setting.os().end("t-1", 0);
+    assert!(setting.os().file(&own.path).is_none());
+}
+
+#[tokio::test]
 async fn it_says_what_it_is() {
     let setting = Setting::new().await;
     let facts = setting.guest.facts().await.unwrap();

@@ -14,7 +14,8 @@
 //! | [`cni`] | the `Bridge` network: pod ranges, routes, masquerading, the CNI configuration |
 //! | [`cloudinit`] | user-data, meta-data and the CIDATA disk image |
 //! | [`containerd`] | registry mirrors and trusted certificate authorities |
-//! | [`job`] | the scripts that run in the guest, and the files they want |
+//! | [`job`] | the scripts that make a node of a guest, and the files they want |
+//! | [`upgrade`] | the scripts that upgrade one, or undo that |
 
 pub mod cloudinit;
 pub mod cni;
@@ -28,6 +29,7 @@ pub mod patch;
 pub mod pki;
 pub mod timing;
 pub mod token;
+pub mod upgrade;
 
 pub use file::GuestFile;
 pub use timing::TimingProfile;

@@ -4,6 +4,7 @@ use seedbed_crds::reasons::Reason;
 use seedbed_planted::planted;
 
 use crate::Observed;
+use crate::upgrade::desired::Desired;
 
 /// The cluster's control plane machine as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct Seen {
     pub network: Observed<NetworkState>,
     /// Whether the network reserves addresses that no machine has been allotted.
     pub stray_addresses: bool,
+    /// Whether the address of a machine that runs is not reserved any more: a call that was carried out late took it off the network, or
+    /// somebody did.
+    pub lost_addresses: bool,
     /// Whether the kubeconfig Secret is there and for the present address.
     pub kubeconfig: bool,
     /// Whether the control plane was ever initialised.
@@ -45,6 +49,10 @@ pub struct Seen {
     pub control_plane: Option<ControlPlaneMachine>,
     /// Whether the address of the control plane's machine is known.
     pub endpoint_known: bool,
+    /// What follows from the version that the spec asks for; nothing before the control plane is initialised.
+    pub version: Option<Desired>,
+    /// Names of upgrades that came to their end and are more than are kept.
+    pub old_upgrades: Vec<String>,
 }
 
 /// What is wrong with a cluster's spec.
@@ -80,12 +88,18 @@ crate::effect::effects! {
         EnsureNetwork => "making the network",
         /// Take reservations off the network that no machine has been allotted.
         ReleaseAddresses => "releasing addresses that no machine has",
+        /// Reserve again what machines that run were allotted.
+        ReserveAddresses => "reserving the addresses of machines again",
         /// Make the object of the control plane's machine.
         CreateControlPlane => "making the control plane's machine",
         /// Delete the object of a control plane that was never initialised and is not made from the present spec.
         ReplaceControlPlane => "replacing the control plane's machine",
         /// Write the administrator's kubeconfig.
         WriteKubeconfig => "writing the kubeconfig",
+        /// Make the object of the next upgrade on the way to the version that the spec asks for.
+        CreateUpgrade => "making the upgrade to the version that is asked for",
+        /// Delete upgrades that are not asked for any more, or are more than are kept.
+        DeleteUpgrades => "deleting upgrades that are not kept",
         /// Delete the objects of all machines.
         DeleteMachines => "deleting the machines",
         /// Remove the network.
@@ -105,7 +119,11 @@ impl Effect {
     pub fn is_watched(self) -> bool {
         matches!(
             self,
-            Self::CreateControlPlane | Self::ReplaceControlPlane | Self::DeleteMachines
+            Self::CreateControlPlane
+                | Self::ReplaceControlPlane
+                | Self::DeleteMachines
+                | Self::CreateUpgrade
+                | Self::DeleteUpgrades
         )
     }
 }
@@ -172,6 +190,15 @@ pub fn advance(seen: &Seen) -> Decision {
     }
     if seen.stray_addresses {
         return Decision::Do(Effect::ReleaseAddresses);
+    }
+    if seen.lost_addresses {
+        return Decision::Do(Effect::ReserveAddresses);
+    }
+    match &seen.version {
+        Some(Desired::Make(..)) => return Decision::Do(Effect::CreateUpgrade),
+        Some(Desired::Forget(_)) => return Decision::Do(Effect::DeleteUpgrades),
+        _ if !seen.old_upgrades.is_empty() => return Decision::Do(Effect::DeleteUpgrades),
+        _ => {}
     }
     Decision::Settled
 }
@@ -253,10 +280,13 @@ mod tests {
             pki: false,
             network: Observed::Known(NetworkState::Missing),
             stray_addresses: false,
+            lost_addresses: false,
             kubeconfig: false,
             initialized: false,
             control_plane: None,
             endpoint_known: false,
+            version: None,
+            old_upgrades: Vec::new(),
         }
     }
 

@@ -58,6 +58,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
     all.extend(names(crate::pool::Effect::ALL));
     all.extend(names(crate::host::Effect::ALL));
     all.extend(names(crate::release::Effect::ALL));
+    all.extend(names(crate::upgrade::Effect::ALL));
     all
 }
 

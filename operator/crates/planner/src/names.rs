@@ -12,6 +12,8 @@ pub const POOL_LABEL: &str = "seedbed.dev/pool";
 pub const ROLE_LABEL: &str = "seedbed.dev/role";
 /// Label that names the host on allocations.
 pub const HOST_LABEL: &str = "seedbed.dev/host";
+/// Annotation of an upgrade that a cluster made by itself: the generation of the spec that it was made for.
+pub const GENERATION_ANNOTATION: &str = "seedbed.dev/for-generation";
 /// Finalizer on every object whose deletion leaves something to do on a host.
 pub const FINALIZER: &str = "seedbed.dev/cleanup";
 

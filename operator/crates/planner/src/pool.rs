@@ -78,6 +78,8 @@ pub struct PoolPlan {
     pub create: Vec<u32>,
     /// Names of machines to delete.
     pub delete: Vec<String>,
+    /// Name of the upgrade that has to end before more machines are made.
+    pub waits_for: Option<String>,
 }
 
 impl PoolPlan {
@@ -140,7 +142,11 @@ pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolP
         too_many -= 1;
         delete.push(machine.name.clone());
     }
-    PoolPlan { create, delete }
+    PoolPlan {
+        create,
+        delete,
+        waits_for: None,
+    }
 }
 
 fn free_indices(machines: &[PoolMachine], count: u32) -> Vec<u32> {
@@ -199,7 +205,8 @@ mod tests {
             plan(2, SURGE_ONE, &old),
             PoolPlan {
                 create: vec![2],
-                delete: vec![]
+                delete: vec![],
+                waits_for: None,
             }
         );
         let booting = [old[0].clone(), old[1].clone(), machine(2, true, false)];
@@ -209,7 +216,8 @@ mod tests {
             plan(2, SURGE_ONE, &booted),
             PoolPlan {
                 create: vec![],
-                delete: vec!["w-1".into()]
+                delete: vec!["w-1".into()],
+                waits_for: None,
             }
         );
     }
@@ -225,7 +233,8 @@ mod tests {
             plan(2, strategy, &old),
             PoolPlan {
                 create: vec![],
-                delete: vec!["w-1".into()]
+                delete: vec!["w-1".into()],
+                waits_for: None,
             }
         );
         let mut going = old.clone();

@@ -15,14 +15,13 @@ pub fn control_plane_hash(cluster: &DevClusterSpec) -> String {
     ))
 }
 
-/// Hash of everything that a worker of the pool is made from and that cannot be changed while it runs. Labels are not in it.
-pub fn worker_hash(cluster: &DevClusterSpec, pool: &NodePoolSpec) -> String {
-    hash(&Template::new(
-        cluster,
-        MachineRole::Worker,
-        &pool.machine,
-        Some(pool),
-    ))
+/// Hash of everything that a worker of the pool is made from, with that version, and that cannot be changed while it runs. Labels are not
+/// in it. A machine is of the present template where it has the hash with the version that it was made from: that one an upgrade changes
+/// in place.
+pub fn worker_hash(cluster: &DevClusterSpec, pool: &NodePoolSpec, version: &str) -> String {
+    let mut template = Template::new(cluster, MachineRole::Worker, &pool.machine, Some(pool));
+    template.version = version;
+    hash(&template)
 }
 
 #[derive(Serialize)]

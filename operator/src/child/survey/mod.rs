@@ -13,20 +13,22 @@ use http::Request;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use seedbed_planner::Observed;
-use seedbed_planner::upgrade::preflight::Survey;
+use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
 use serde::de::DeserializeOwned;
 
 use super::{ChildError, ChildKey};
+use crate::client::Patience;
 
-/// How long the look at one part may take, all of its pages together.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long the look at one part may take, all of its pages together. An API server has millions of bytes of metrics, and one whose
+/// processor is emulated takes tens of seconds to write them.
+const LIMIT: Duration = Duration::from_mins(1);
 /// How many objects are asked for at a time.
 const PAGE: u32 = 100;
 
 /// Looks at all parts.
 pub(super) async fn survey(client: &Client, cluster: &ChildKey) -> Survey {
     let (pods, told, custom_kinds, webhooks, budgets) = futures::join!(
-        bounded(cluster, "list the control plane's pods", pods::all(client)),
+        control_plane_pods(client, cluster),
         bounded(cluster, "read /metrics", metrics(client)),
         bounded(
             cluster,
@@ -50,8 +52,17 @@ pub(super) async fn survey(client: &Client, cluster: &ChildKey) -> Survey {
     }
 }
 
+/// The pods of the control plane.
+pub(super) async fn control_plane_pods(
+    client: &Client,
+    cluster: &ChildKey,
+) -> Observed<Vec<ControlPlanePod>> {
+    bounded(cluster, "list the control plane's pods", pods::all(client)).await
+}
+
 async fn metrics(client: &Client) -> Result<metrics::Told, kube::Error> {
     let request = Request::get("/metrics")
+        .extension(Patience(LIMIT))
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
     let text = client.request_text(request).await?;

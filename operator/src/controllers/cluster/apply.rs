@@ -14,6 +14,7 @@ use seedbed_planner::cluster::Effect;
 use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
+use super::versions;
 use crate::controllers::current::{let_go, wrote};
 use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, machine, owned, pki, secrets};
@@ -32,12 +33,15 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::ReleaseAddresses => release_addresses(subject, world).await,
+        Effect::ReserveAddresses => reserve_addresses(subject, world).await,
         Effect::CreateControlPlane => create_control_plane(subject, world).await,
         Effect::ReplaceControlPlane => {
             let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
             delete_machines(&machines, world).await
         }
         Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
+        Effect::CreateUpgrade => versions::create(subject, world).await,
+        Effect::DeleteUpgrades => versions::delete(subject, world).await,
         Effect::DeleteMachines => {
             let machines: Vec<&DevMachine> = subject
                 .machines
@@ -177,6 +181,22 @@ async fn release_addresses(subject: &Subject, world: &World) -> Result<(), Error
         if let Some(instead) = wanted.iter().find(|wanted| wanted.mac == stray.mac) {
             hypervisor.reserve_address(&network, &owner, instead).await?;
         }
+    }
+    Ok(())
+}
+
+/// Reserves again what machines that run were allotted and the network does not keep for them any more.
+async fn reserve_addresses(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some((_, hypervisor)) = &subject.host else {
+        return Ok(());
+    };
+    let (network, owner) = (subject.network(), subject.owner());
+    let Some(stored) = world.present_allocations(&subject.cluster).await? else {
+        return Ok(());
+    };
+    let found = hypervisor.network(&network).await?;
+    for lost in observe::lost(subject, &stored, found.as_ref()) {
+        hypervisor.reserve_address(&network, &owner, &lost).await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Probl
 use seedbed_planner::{Observed, address, names, template};
 
 use super::ranges::OnHost;
+use super::versions;
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
@@ -142,6 +143,10 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             let network = found.as_ref().ok().and_then(Option::as_ref);
             !strays(subject, stored, network).is_empty()
         }),
+        lost_addresses: subject.stored.as_ref().is_some_and(|stored| {
+            let network = found.as_ref().ok().and_then(Option::as_ref);
+            !lost(subject, stored, network).is_empty()
+        }),
         network: network(subject, found),
         // Before there are keys it is not there either, and is not asked for.
         kubeconfig: (pki || initialized) && has_kubeconfig(subject, world).await?,
@@ -152,6 +157,8 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             begun,
         }),
         endpoint_known: api_server.is_some(),
+        version: versions::desired(subject, world),
+        old_upgrades: versions::surplus(subject, world),
     })
 }
 
@@ -207,15 +214,39 @@ fn speaks_of(secret: &Secret, address: std::net::Ipv4Addr) -> bool {
         .is_some_and(|value| String::from_utf8_lossy(&value.0).contains(&url))
 }
 
-/// Reservations of the network that are no machine's: made when their machine was gone.
-pub fn strays(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) -> Vec<Reservation> {
-    let Some(network) = network else {
+/// Reservations that the network does not have, of machines that stay and are past the point at which they reserve one themselves.
+pub fn lost(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) -> Vec<Reservation> {
+    let Some(network) = network.filter(|network| is_ours(subject, network)) else {
         return Vec::new();
     };
-    let is_ours = |owner: &Owner| owner.cluster_uid == owned::uid(&subject.cluster);
-    if !network.owner.as_ref().is_some_and(is_ours) {
+    let runs = |machine: &&DevMachine| {
+        machine.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(machine)
+    };
+    let machines = subject.machines.iter().filter(runs);
+    machines
+        .filter_map(|machine| {
+            let allocated = stored
+                .allocations
+                .machine(&owned::name(machine), &owned::uid(machine))?;
+            Some(allocations::reservation(&owned::name(machine), allocated))
+        })
+        .filter(|wanted| !network.reservations.contains(wanted))
+        .collect()
+}
+
+fn is_ours(subject: &Subject, network: &NetworkFacts) -> bool {
+    let uid = owned::uid(&subject.cluster);
+    network
+        .owner
+        .as_ref()
+        .is_some_and(|owner| owner.cluster_uid == uid)
+}
+
+/// Reservations of the network that are no machine's: made when their machine was gone.
+pub fn strays(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) -> Vec<Reservation> {
+    let Some(network) = network.filter(|network| is_ours(subject, network)) else {
         return Vec::new();
-    }
+    };
     let wanted = allocations::reservations(stored);
     let reserved = network.reservations.iter();
     reserved

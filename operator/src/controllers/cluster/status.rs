@@ -7,6 +7,7 @@ use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{CniType, DevClusterStatus, DevMachine, MachineRole, NetworkStatus, NodePool};
 use seedbed_planner::cluster::{Decision, Seen};
 use seedbed_planner::conditions::{self, Finding, Status, Summary};
+use seedbed_planner::upgrade::desired::Desired;
 use seedbed_planner::{Observed, names};
 
 use super::observe::Subject;
@@ -53,6 +54,7 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         worker_nodes(&workers, desired_workers, pools),
         dns(subject, initialized),
         network_policy(subject),
+        version_drift(subject, seen),
     ];
     let summary = summary(decision, &findings, initialized);
     findings.extend(summary.findings());
@@ -349,6 +351,48 @@ fn dns(subject: &Subject, initialized: bool) -> Finding {
             };
             Finding::new(type_, available, reason, message)
         }
+    }
+}
+
+/// Whether the cluster runs another version than the spec asks for, and what becomes of that.
+fn version_drift(subject: &Subject, seen: &Seen) -> Finding {
+    let type_ = condition::VERSION_DRIFT;
+    let asked = &subject.cluster.spec.version;
+    let drifts = |reason, message: String| Finding::new(type_, true, reason, message);
+    match &seen.version {
+        None => Finding::new(
+            type_,
+            false,
+            Reason::NotInitialized,
+            "the control plane is not initialised yet",
+        ),
+        Some(Desired::Runs) => {
+            Finding::new(type_, false, Reason::AsAsked, format!("the cluster runs {asked}"))
+        }
+        Some(Desired::Unknown(why)) => {
+            Finding::new(type_, Status::Unknown, Reason::ChildUnreachable, why.clone())
+        }
+        Some(Desired::Make(name, _) | Desired::UnderWay(name)) => drifts(
+            Reason::UpgradeInProgress,
+            format!("spec.version is {asked}; ClusterUpgrade {name} is under way"),
+        ),
+        Some(Desired::Forget(name)) => drifts(
+            Reason::UpgradeInProgress,
+            format!("spec.version is {asked}; ClusterUpgrade {name}, which was not begun, is deleted"),
+        ),
+        Some(Desired::Newer(running)) => drifts(
+            Reason::NewerThanAsked,
+            format!(
+                "the cluster runs {running}, and spec.version is {asked}: set spec.version to {running}; Kubernetes cannot be taken back"
+            ),
+        ),
+        Some(Desired::Failed(name)) => drifts(
+            Reason::UpgradeFailed,
+            format!(
+                "spec.version is {asked}, and ClusterUpgrade {name} did not come to its end: see its conditions; then delete it to try again, or set spec.version back"
+            ),
+        ),
+        Some(Desired::NoWay(why)) => drifts(Reason::NoUpgradePath, format!("spec.version is {asked}: {why}")),
     }
 }
 

@@ -12,11 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::join;
 use super::observe::{Facts, Subject};
-use crate::child::{ChildApi, Eviction};
 use crate::controllers::bytes::Bytes;
 use crate::controllers::current::let_go;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, owned, releases};
+use crate::controllers::{access, allocations, drain, owned, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan};
 use crate::status::describe;
@@ -125,7 +124,7 @@ pub async fn apply(
         }
         Effect::Evict => {
             if let Some(child) = &subject.child {
-                outcome.blocked = evict(child.as_ref(), &subject.name()).await?;
+                outcome.blocked = drain::evict(child.as_ref(), &subject.name()).await?;
             }
         }
         Effect::DeleteNode => {
@@ -347,22 +346,6 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
     };
     subject.guest.start(&job).await?;
     Ok(())
-}
-
-/// Asks every pod that has to go to leave; what holds some of them up.
-async fn evict(child: &dyn ChildApi, node: &str) -> Result<Option<String>, Error> {
-    let mut blocked = Vec::new();
-    for pod in child
-        .evictable_pods(node)
-        .await?
-        .iter()
-        .filter(|p| !p.terminating)
-    {
-        if let Eviction::Blocked { message } = child.evict(pod).await? {
-            blocked.push(format!("{}/{}: {message}", pod.namespace, pod.name));
-        }
-    }
-    Ok((!blocked.is_empty()).then(|| blocked.join("; ")))
 }
 
 async fn contents(

@@ -11,9 +11,9 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{BootstrapPhase, DevMachine, MachineRole};
+use seedbed_crds::{BootstrapPhase, DevCluster, DevMachine, MachineRole};
 use seedbed_guest::Guest;
-use seedbed_hypervisor::Owner;
+use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::effect::Effect as _;
 use seedbed_planner::machine::{self, Decision, Urgency, Wait};
 use seedbed_planner::{conditions, names};
@@ -23,7 +23,7 @@ use super::current::{current, let_go};
 use super::failure::Failure;
 use super::world::World;
 use super::{finalizer, owned, profile, transitions};
-use crate::context::jittered;
+use crate::context::{Context, jittered};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
 use crate::status::describe;
@@ -144,7 +144,7 @@ async fn carry_out(
     }
 }
 
-fn next(decision: &Decision, context: &crate::context::Context) -> Duration {
+fn next(decision: &Decision, context: &Context) -> Duration {
     match decision {
         Decision::Do(effect) if effect.takes_time() => SOON,
         Decision::Do(_) => Duration::ZERO,
@@ -178,16 +178,7 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
     let plan =
         ClusterPlan::new(&cluster, profile::of(&cluster, &host)).map_err(|e| Error::step("render", e))?;
     let child = access::child(world, &cluster, stored.as_ref()).await?;
-    let owner = Owner {
-        namespace: namespace.clone(),
-        cluster: owned::name(&cluster),
-        cluster_uid: owned::uid(&cluster),
-        machine: Some(owned::name(&machine)),
-        machine_uid: Some(owned::uid(&machine)),
-    };
-    let domain = names::domain(&namespace, &owned::name(&machine));
-    let pause: Arc<dyn seedbed_guest::Pause> = context.clock.clone();
-    let guest = Guest::new(hypervisor.clone(), domain, owner.clone(), pause);
+    let (_, owner, guest) = guest(&machine, &cluster, hypervisor.clone(), context);
     let release = world.release(&machine.spec.version);
     Ok(Some(Subject {
         machine,
@@ -202,6 +193,26 @@ async fn subject(machine: DevMachine, world: &World) -> Result<Option<Subject>, 
         guest,
         owner,
     }))
+}
+
+/// The machine's domain, whose it has to be, and the guest in it.
+pub fn guest(
+    machine: &DevMachine,
+    cluster: &DevCluster,
+    hypervisor: Arc<dyn Hypervisor>,
+    context: &Context,
+) -> (String, Owner, Guest) {
+    let owner = Owner {
+        namespace: owned::namespace(machine),
+        cluster: owned::name(cluster),
+        cluster_uid: owned::uid(cluster),
+        machine: Some(owned::name(machine)),
+        machine_uid: Some(owned::uid(machine)),
+    };
+    let domain = names::domain(&owner.namespace, &owned::name(machine));
+    let pause: Arc<dyn seedbed_guest::Pause> = context.clock.clone();
+    let guest = Guest::new(hypervisor, domain.clone(), owner.clone(), pause);
+    (domain, owner, guest)
 }
 
 /// Whether the machine's conditions say that its node is Ready.

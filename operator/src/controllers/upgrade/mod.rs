@@ -1,27 +1,46 @@
-//! `ClusterUpgrade`: what an upgrade would do, and what is in its way. Nothing but its status is written.
+//! `ClusterUpgrade`: what an upgrade would do and what is in its way; and, unless that is all that is asked for, the upgrade itself.
 
+mod apply;
+mod carry;
+mod journal;
+mod look;
 mod observe;
+mod progress;
+mod recorded;
 mod status;
+mod subject;
 
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
-use seedbed_crds::reasons::condition;
+use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{ClusterUpgrade, Condition, DevCluster, KubernetesRelease, NodePool};
+use seedbed_planner::conditions::Summary;
+use seedbed_planner::upgrade::saga::Saga;
+use seedbed_planner::upgrade::{Effect, verdict};
 
 use super::world::World;
-use super::{owned, transitions};
+use super::{finalizer, owned, transitions};
 use crate::context::jittered;
+use crate::effect;
 use crate::errors::Error;
 use crate::status::describe;
+use journal::{Entry, Turn};
+use observe::{Checked, Outlook};
+use recorded::{Recorded, recorded};
+pub use recorded::{ended_at, generation, is_under_way, progress_of};
 
 /// How soon to look again where nothing is told: most of what a preflight finds is in the child cluster, and is not watched there.
 const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again at a cluster whose API nobody has looked at yet: what is well would be told as unknown for a moment.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How soon to look again whose turn it is, or at what could not be seen, where an upgrade is to begin.
+const WAITING: Duration = Duration::from_secs(30);
+/// For how long it is kept that a job ended well.
+pub const JOBS_KEPT: Duration = Duration::from_hours(2);
 
-/// One pass over an upgrade: look, plan, check, say what is so.
+/// One pass over an upgrade.
 pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action, Error> {
     let context = &world.context;
     let api = Api::<ClusterUpgrade>::namespaced(context.client.clone(), &owned::namespace(cached));
@@ -29,18 +48,134 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
         .get_opt(&cached.name_any())
         .await
         .map_err(|e| Error::api(describe(cached), e))?;
-    let is_it =
-        |found: &ClusterUpgrade| found.uid() == cached.uid() && found.metadata.deletion_timestamp.is_none();
-    let Some(upgrade) = found.filter(is_it) else {
+    let Some(upgrade) = found.filter(|found| found.uid() == cached.uid()) else {
         return Ok(Action::await_change());
     };
+    let leaving = upgrade.metadata.deletion_timestamp.is_some();
+    if leaving && !finalizer::is_set(&upgrade) {
+        return Ok(Action::await_change());
+    }
+    if upgrade.spec.dry_run {
+        return plan(upgrade, Turn::Free, world).await;
+    }
+    match recorded(&upgrade, world).await? {
+        Recorded::Ended(entry) => carry::ended(upgrade, &entry, world).await,
+        Recorded::UnderWay(found) => Box::pin(carry::on(upgrade, found, world)).await,
+        // It was to be begun, and nothing was done.
+        Recorded::Nothing(_) if leaving => {
+            carry::let_go(&upgrade, world).await?;
+            Ok(Action::await_change())
+        }
+        Recorded::Nothing(turn) => plan(upgrade, turn, world).await,
+    }
+}
+
+/// Looks, plans, checks, says what is so; and begins the upgrade, where that is asked for and nothing is in its way.
+async fn plan(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Action, Error> {
+    let context = &world.context;
     let Some(outlook) = observe::outlook(&upgrade, world).await? else {
         return Ok(Action::requeue(FIRST_LOOK));
     };
-    let status = status::build(&upgrade, outlook, context.clock.now());
+    let now = context.clock.now();
+    let api = Api::<ClusterUpgrade>::namespaced(context.client.clone(), &owned::namespace(&upgrade));
+    let verdict = verdict(&upgrade, &outlook, &turn);
+    let entry = match (&verdict, &outlook) {
+        (Verdict::Begin, Outlook::Checked(checked)) => entry(&upgrade, checked, now, world),
+        _ => None,
+    };
+    let said = match &verdict {
+        Verdict::Runs(message) => Some(message.as_str()),
+        _ => None,
+    };
+    let status = status::build(&upgrade, outlook, &verdict.summary(), said, now);
+    let is_said = upgrade.status.as_ref() == Some(&status);
     let later = transitions::save_paced(world, &api, &upgrade, status).await?;
-    let next = jittered(&*context.random, LATER);
-    Ok(Action::requeue(later.map_or(next, |later| later.min(next))))
+    let Some(entry) = entry else {
+        let waits = matches!(
+            verdict,
+            Verdict::Said(Summary::Progressing(Reason::Queued, _) | Summary::Unknown(..))
+        );
+        let soon = waits && !upgrade.spec.dry_run;
+        let next = jittered(&*context.random, if soon { WAITING } else { LATER });
+        return Ok(Action::requeue(later.map_or(next, |later| later.min(next))));
+    };
+    if is_said {
+        begin(&upgrade, &entry, world).await?;
+    }
+    Ok(Action::requeue(later.unwrap_or(Duration::ZERO)))
+}
+
+/// What comes of a plan.
+enum Verdict {
+    /// The upgrade is begun.
+    Begin,
+    /// There is nothing to do: what is said.
+    Runs(String),
+    /// It is not, or not asked for: what is said.
+    Said(Summary),
+}
+
+impl Verdict {
+    fn summary(&self) -> Summary {
+        match self {
+            Self::Begin => Summary::Progressing(Reason::Upgrading, "the preflight passed".to_owned()),
+            Self::Runs(_) => Summary::Ready,
+            Self::Said(summary) => summary.clone(),
+        }
+    }
+}
+
+fn verdict(upgrade: &ClusterUpgrade, outlook: &Outlook, turn: &Turn) -> Verdict {
+    let checked = match outlook {
+        Outlook::NotNow(summary) => return Verdict::Said(summary.clone()),
+        Outlook::Checked(checked) => checked,
+    };
+    if upgrade.spec.cancel {
+        let message = "spec.cancel is true; nothing was begun".to_owned();
+        return Verdict::Said(Summary::Degraded(Reason::Cancelled, message));
+    }
+    if !upgrade.spec.dry_run && checked.runs {
+        return Verdict::Runs(format!("the cluster runs {}", checked.to));
+    }
+    let summary = verdict::summary(&checked.findings);
+    if upgrade.spec.dry_run || summary != Summary::Ready {
+        return Verdict::Said(summary);
+    }
+    match turn {
+        Turn::Free => Verdict::Begin,
+        Turn::Of(other, _) => {
+            let message = format!("ClusterUpgrade {} of this cluster is under way", other.name);
+            Verdict::Said(Summary::Progressing(Reason::Queued, message))
+        }
+    }
+}
+
+/// What is written down at first.
+fn entry(upgrade: &ClusterUpgrade, checked: &Checked, now: jiff::Timestamp, world: &World) -> Option<Entry> {
+    let (plan, from) = (checked.plan.as_ref()?, checked.from?);
+    let cluster_uid = world.cluster_uid(&owned::namespace(upgrade), &upgrade.spec.cluster_ref.name)?;
+    let saga = Saga::begun(owned::uid(upgrade), plan.steps.clone(), now);
+    Some(Entry {
+        name: owned::name(upgrade),
+        uid: saga.uid.clone(),
+        cluster_uid,
+        from: from.to_string(),
+        to: checked.to.to_string(),
+        steps: saga.steps,
+        undo: saga.undo,
+        transitions: saga.transitions,
+    })
+}
+
+async fn begin(upgrade: &ClusterUpgrade, entry: &Entry, world: &World) -> Result<(), Error> {
+    let client = &world.context.client;
+    let work = async {
+        if !finalizer::is_set(upgrade) {
+            finalizer::add(client, upgrade).await?;
+        }
+        journal::take(client, upgrade, entry).await
+    };
+    effect::carry_out(describe(upgrade), Effect::Begin, work).await
 }
 
 /// What of a cluster matters to its upgrades.
@@ -72,6 +207,11 @@ pub fn what_matters_of_release(release: &KubernetesRelease) -> impl PartialEq + 
         (release.uid(), release.metadata.generation),
         status.map(|s| s.hosts.clone()),
     )
+}
+
+/// What of an upgrade matters to its cluster and its pools.
+pub fn what_matters_of_upgrade(upgrade: &ClusterUpgrade) -> impl PartialEq + Send + use<> {
+    (upgrade.uid(), progress_of(upgrade))
 }
 
 fn said(conditions: &[Condition], type_: &str) -> Option<(String, String, String)> {

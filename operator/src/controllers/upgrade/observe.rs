@@ -14,7 +14,7 @@ use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 use seedbed_planner::{Observed, names};
 
-use crate::child::ChildView;
+use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
 use crate::errors::Error;
@@ -37,6 +37,8 @@ pub struct Checked {
     pub plan: Option<Plan>,
     /// What the preflight found.
     pub findings: Vec<PreflightFinding>,
+    /// Whether the cluster runs the target already, kubelets and all: by an upgrade of which nothing is recorded any more, or by another one.
+    pub runs: bool,
 }
 
 /// A cluster with all that belongs to it, as it is upgraded.
@@ -68,10 +70,12 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         return not_now(Summary::Stalled(Reason::InvalidSpec, message));
     };
     let stored = world.allocations(&cluster).await?;
+    let mut runs = false;
     let (view, survey) = match access::child(world, &cluster, stored.as_ref()).await {
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
+            runs = runs_already(child.as_ref(), &view, to).await;
             let survey = match &view.api_version {
                 Observed::Known(_) => child.survey().await,
                 // It would be waited for in vain.
@@ -92,7 +96,24 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         to,
         plan: way.map(|(from, hop)| plan(hop, from, to, &upgraded(&subject, from, to, world))),
         findings,
+        runs,
     })))
+}
+
+/// Whether the cluster runs that version and behaves like it, and so do all kubelets.
+async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version) -> bool {
+    let text = to.to_string();
+    let kubelets = view
+        .nodes
+        .known()
+        .is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|found| node(found).kubelet == text));
+    if view.api_version != Observed::Known(text.clone()) || !kubelets {
+        return false;
+    }
+    let serving = child.serving().await;
+    serving.is_ok_and(|serving| {
+        serving.version == text && serving.behaves_like.is_none_or(|like| like == to.series())
+    })
 }
 
 fn unseen(why: &str) -> (ChildView, Survey) {
@@ -164,16 +185,15 @@ async fn on_host(
         return (Observed::Unknown(why.clone()), Observed::Unknown(why));
     };
     let hypervisor = world.context.hosts.hypervisor(&host);
-    let release =
-        match world.release(&to.to_string()) {
-            None => Observed::Known(OnHost::NotFound(world.versions())),
-            Some(release) => releases::on_host(&release, &host, hypervisor.as_ref())
-                .await
-                .map(|found| match found {
-                    Ok(()) => OnHost::Present,
-                    Err(why) => OnHost::Incomplete(why),
-                }),
-        };
+    let release = match world.release(&to.to_string()) {
+        None => Observed::Known(OnHost::NotFound(world.versions())),
+        Some(release) => releases::on_host_for_upgrade(&release, &host, hypervisor.as_ref())
+            .await
+            .map(|found| match found {
+                Ok(()) => OnHost::Present,
+                Err(why) => OnHost::Incomplete(why),
+            }),
+    };
     (release, room_on(subject, &host, hypervisor.as_ref(), world).await)
 }
 

@@ -1,4 +1,4 @@
-//! What is said of an upgrade: pure, from what was planned and found.
+//! What is said of an upgrade that was not begun: pure, from what was planned and found.
 
 use jiff::Timestamp;
 use seedbed_crds::reasons::Reason;
@@ -9,20 +9,37 @@ use seedbed_planner::upgrade::verdict;
 
 use super::observe::{Checked, Outlook};
 
-/// The status of an upgrade.
-pub fn build(upgrade: &ClusterUpgrade, outlook: Outlook, now: Timestamp) -> ClusterUpgradeStatus {
-    let (summary, checked) = match outlook {
-        Outlook::NotNow(summary) => (summary, None),
-        Outlook::Checked(checked) => (verdict::summary(&checked.findings), Some(checked)),
+/// The status of an upgrade that was not begun.
+pub fn build(
+    upgrade: &ClusterUpgrade,
+    outlook: Outlook,
+    summary: &Summary,
+    runs: Option<&str>,
+    now: Timestamp,
+) -> ClusterUpgradeStatus {
+    let checked = match outlook {
+        Outlook::NotNow(_) => None,
+        // What stands in the way of doing it again is of no interest.
+        Outlook::Checked(checked) if runs.is_some() => Some(Checked {
+            findings: Vec::new(),
+            ..checked
+        }),
+        Outlook::Checked(checked) => Some(checked),
     };
-    let said = checked.as_ref().and_then(said).unwrap_or_default();
+    let (reason, said) = match runs {
+        Some(runs) => (Reason::Upgraded, runs.to_owned()),
+        None => (
+            Reason::PreflightPassed,
+            checked.as_ref().and_then(said).unwrap_or_default(),
+        ),
+    };
     let old = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation;
-    let findings = summary.findings_of_end(Reason::PreflightPassed, &said);
+    let findings = summary.findings_of_end(reason, &said);
     let status = ClusterUpgradeStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, findings, generation, now),
-        phase: Some(phase(&summary).to_owned()),
+        phase: Some(if runs.is_some() { "Done" } else { phase(summary) }.to_owned()),
         to: Some(upgrade.spec.version.clone()),
         ..ClusterUpgradeStatus::default()
     };
@@ -50,7 +67,7 @@ fn with(status: ClusterUpgradeStatus, checked: Checked) -> ClusterUpgradeStatus 
     };
     ClusterUpgradeStatus {
         from: checked.from.map(|from| from.to_string()),
-        step_count: number(steps.len()),
+        step: (!steps.is_empty()).then(|| format!("0/{}", steps.len())),
         steps,
         point_of_no_return,
         findings,
@@ -62,7 +79,9 @@ fn with(status: ClusterUpgradeStatus, checked: Checked) -> ClusterUpgradeStatus 
 
 fn phase(summary: &Summary) -> &'static str {
     match summary {
-        Summary::Ready => "Planned",
+        Summary::Ready | Summary::Progressing(Reason::Upgrading, _) => "Planned",
+        Summary::Progressing(Reason::Queued, _) => "Queued",
+        Summary::Degraded(Reason::Cancelled, _) => "Cancelled",
         other => other.phase(),
     }
 }

@@ -39,8 +39,10 @@ pub struct Begun {
     pub token: String,
     /// The script that it runs.
     pub script: String,
-    /// The files that came with it.
+    /// The files that came with it, but those of its own folder.
     pub files: Vec<GuestFile>,
+    /// The files of its own folder below `/run/seedbed`, which go when it ends.
+    pub own: Vec<GuestFile>,
 }
 
 /// A guest's operating system.

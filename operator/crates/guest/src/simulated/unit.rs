@@ -21,7 +21,7 @@ pub(super) enum State {
 impl Os {
     /// What a job that runs writes. One that does not run writes nothing.
     pub fn log(&mut self, token: &str, text: &str) {
-        if self.units.get(token) == Some(&State::Running) {
+        if self.runs(token) {
             self.files.append(&record(token, "log"), text.as_bytes());
         }
     }
@@ -35,6 +35,17 @@ impl Os {
         self.files.put(record(token, "result"), format!("{code}\n"));
         self.files.take(&control_group(token));
         self.files.remove_folder(&format!("/run/seedbed/{token}"));
+    }
+
+    /// Whether the job runs.
+    pub fn runs(&self, token: &str) -> bool {
+        self.units.get(token) == Some(&State::Running)
+    }
+
+    /// `systemctl stop`: a job that runs is cut off, without a result. What one that ended left stays.
+    pub fn stop(&mut self, token: &str) {
+        self.units.remove(token);
+        self.files.take(&control_group(token));
     }
 
     /// What the start script does, in its order.
@@ -63,7 +74,7 @@ impl Os {
         let work = format!("/run/seedbed/{token}/");
         let (own, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|f| f.path.starts_with(&work));
         let script = own
-            .into_iter()
+            .iter()
             .find(|f| f.path.ends_with("/job.sh"))
             .map(|f| String::from_utf8_lossy(&f.content).into_owned())
             .unwrap_or_default();
@@ -71,6 +82,7 @@ impl Os {
             token: token.to_owned(),
             script,
             files,
+            own,
         });
         Ended::with(0)
     }

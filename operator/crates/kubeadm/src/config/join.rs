@@ -157,7 +157,7 @@ pub(super) fn arguments<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str
 
 /// kubeadm's own waits, several times their defaults: they must never be what ends a start on a slow host. The job as
 /// a whole has a limit of its own. Discovery waits longest: a worker may begin its join before there is an API server.
-pub(super) fn timeouts() -> Value {
+pub(crate) fn timeouts() -> Value {
     json!({
         "controlPlaneComponentHealthCheck": "15m0s",
         "kubeletHealthCheck": "15m0s",

@@ -19,6 +19,7 @@ pub use documents::Document;
 pub use init::render_init;
 pub use input::{ClusterInput, Endpoint, InitInput, JoinInput, NodeInput, Taint, TaintEffect};
 pub use join::render_join;
+pub(crate) use join::timeouts;
 
 use crate::{
     document::RenderError,

@@ -222,7 +222,7 @@ impl Draft<'_> {
 
 fn snapshot(name: &str) -> UpgradeStep {
     let message = format!(
-        "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes, and the machine's disk where the host can"
+        "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes and kubeadm's configuration"
     );
     undone_by(
         step(UpgradePhase::Snapshot, machine(name), message),
@@ -241,6 +241,12 @@ fn step(phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeS
         message,
         compensation: None,
         state: UpgradeStepState::Planned,
+        attempt: 0,
+        token: None,
+        started_at: None,
+        finished_at: None,
+        failure: None,
+        unwell_since: None,
     }
 }
 

@@ -1,0 +1,2 @@
+echo 'seedbed: phase upload-config'
+again 300 "$kubeadm" upgrade apply phase upload-config kubeadm --config "$work/upgrade.yaml"

@@ -1,0 +1,53 @@
+set -euo pipefail
+umask 077
+home=/var/lib/seedbed/upgrades/$upgrade
+fail() { echo "seedbed: $*" >&2; exit 1; }
+# What an earlier attempt left running is not waited for.
+for unit in $stop; do systemctl stop "seedbed-$unit.service" 2>/dev/null || true; done
+if [ -e /etc/kubernetes/admin.conf ]; then
+  export KUBECONFIG=/etc/kubernetes/admin.conf
+else
+  export KUBECONFIG=/etc/kubernetes/kubelet.conf
+fi
+# A job that was asked for before the upgrade was undone and comes too late does nothing any more.
+if [ "$undo" = no ] && [ -e "$home.undone" ]; then fail "the upgrade is being undone"; fi
+mkdir -p /etc/seedbed/kubeadm-patches
+# again SECONDS COMMAND...: until it succeeds. An API server that has just been restarted, or is busy, refuses now and then.
+again() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || fail "$1 $2 did not succeed in time; what it wrote last is above"
+    sleep 3
+  done
+}
+# What other upgrades left: one folder is kept, that of the last one.
+forget_others() {
+  local other
+  for other in /var/lib/seedbed/upgrades/*; do
+    case $other in "$home" | "$home".*) ;; *) rm -rf -- "$other" ;; esac
+  done
+}
+# Whether the API server knows the control plane's pods as their files are: kubeadm takes what it says for what runs.
+mirrored() {
+  local fields='{.spec.containers[0].image}{.spec.containers[0].command}{"\n"}' name files=() pods=() wanted found
+  for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+    files+=(-f "/etc/kubernetes/manifests/$name.yaml")
+    pods+=("$name-$(hostname)")
+  done
+  wanted=$(kubectl create --dry-run=client "${files[@]}" -o jsonpath="$fields") || return 1
+  found=$(kubectl --namespace kube-system get pods "${pods[@]}" --request-timeout 20s -o jsonpath="{range .items[*]}$fields{end}") || return 1
+  [ "$wanted" = "$found" ]
+}
+# A kubelet that could not tell it at once tries again after minutes; one that has just been started does so at once.
+settle() {
+  local try
+  for try in 1 2 3 4 5 6; do
+    if mirrored; then return; fi
+    sleep 5
+  done
+  echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
+  systemctl restart kubelet
+  again 900 mirrored
+}
+serves() { kubectl get --raw=/version --request-timeout 20s | tr -d ' \n' | grep -q "\"gitVersion\":\"$1\"" && kubectl get --raw=/readyz --request-timeout 20s >/dev/null; }

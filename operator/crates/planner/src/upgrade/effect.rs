@@ -1,0 +1,25 @@
+//! What is done for an upgrade.
+
+crate::effect::effects! {
+    /// What is done for an upgrade: at most one thing to a machine in a pass.
+    pub enum Effect of "ClusterUpgrade" {
+        /// Keep the object until its end, and have the cluster's journal, of which there is one, say that it is this upgrade's turn.
+        Begin => "beginning the upgrade",
+        /// Give the guest the disk with what is new.
+        AttachDisk => "attaching the upgrade disk",
+        /// Take the disk away from the guest.
+        DetachDisk => "detaching the upgrade disk",
+        /// Start the step's job in the guest.
+        StartJob => "starting the step's job in the guest",
+        /// Close the node for new pods, and note on it that this upgrade did so.
+        Cordon => "closing the node for new pods",
+        /// Ask the pods to leave.
+        Evict => "asking the pods to leave",
+        /// Open the node, where this upgrade closed it.
+        Uncordon => "opening the node for new pods",
+        /// Remove the cluster's journal.
+        Finish => "ending the upgrade",
+        /// Let the object go.
+        RemoveFinalizer => "letting the object go",
+    }
+}

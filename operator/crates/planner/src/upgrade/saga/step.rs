@@ -1,0 +1,190 @@
+//! What a step that is under way does now.
+
+use jiff::{SignedDuration, Timestamp};
+use seedbed_crds::reasons::Reason;
+use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeTargetKind};
+
+use super::machine::{self, Task};
+use super::{Health, Machine, Seen, Wait};
+use crate::Observed;
+use crate::upgrade::effect::Effect;
+use crate::upgrade::saga::Job;
+
+/// How long a job may run. It is no measure of how long it takes, only an end to one that hangs.
+const LONGEST_JOB: SignedDuration = SignedDuration::from_mins(45);
+/// How long a job's start may be tried in vain.
+const LONGEST_START: SignedDuration = SignedDuration::from_mins(15);
+/// How long the cluster may be unwell while it is watched: leaders change, and a busy API server answers late.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
+/// After how long a look at the end that finds something wrong asks for a person.
+const VERIFIED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// What a step does now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Work {
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed(String),
+    /// Since when the cluster is unwell is to be written down.
+    Unwell(Option<Timestamp>),
+    /// The cluster was unwell for too long.
+    Breach(String),
+    /// Do this.
+    Do(Vec<(String, Effect)>),
+    /// Wait.
+    Wait(Wait),
+}
+
+/// Whether there is anything to undo of a step of that phase.
+pub(super) fn changes_something(phase: UpgradePhase) -> bool {
+    !matches!(phase, UpgradePhase::Preflight | UpgradePhase::Soak)
+}
+
+/// What a step that is under way does now.
+pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) -> Work {
+    let since = step
+        .started_at
+        .as_ref()
+        .map_or(SignedDuration::ZERO, |at| now.duration_since(at.0));
+    match step.phase {
+        UpgradePhase::Preflight => Work::Done,
+        UpgradePhase::Soak => soak(step, seen, since, now),
+        UpgradePhase::Verify => verify(seen, since),
+        _ => machines(step, undo, seen, since),
+    }
+}
+
+fn soak(step: &UpgradeStep, seen: &Seen, since: SignedDuration, now: Timestamp) -> Work {
+    let unwell = step.unwell_since.as_ref().map(|at| at.0);
+    let soak = SignedDuration::try_from(seen.soak).unwrap_or(SignedDuration::MAX);
+    match (&seen.health, unwell) {
+        (Health::Unwell(_), None) => Work::Unwell(Some(now)),
+        (Health::Unwell(why), Some(at)) if now.duration_since(at) >= PATIENCE => Work::Breach(format!(
+            "while the new control plane was watched, it was not well for {} s: {why}",
+            PATIENCE.as_secs()
+        )),
+        (Health::Unwell(why), Some(_)) => waits(
+            Reason::Soaking,
+            format!("the new control plane is not well: {why}"),
+        ),
+        (Health::Well, Some(_)) => Work::Unwell(None),
+        (Health::Well, None) if since >= soak => Work::Done,
+        (Health::Well, None) => {
+            let until = step
+                .started_at
+                .as_ref()
+                .and_then(|at| at.0.checked_add(soak).ok());
+            let until = until.map(|at| at.strftime(" until %H:%M:%SZ").to_string());
+            waits(
+                Reason::Soaking,
+                format!("the new control plane is watched{}", until.unwrap_or_default()),
+            )
+        }
+    }
+}
+
+fn verify(seen: &Seen, since: SignedDuration) -> Work {
+    match &seen.health {
+        Health::Well => Work::Done,
+        Health::Unwell(why) => Work::Wait(Wait {
+            reason: Reason::Upgrading,
+            message: format!("the upgraded cluster is looked at: {why}"),
+            stalled: since >= VERIFIED_WITHIN,
+        }),
+    }
+}
+
+/// As many machines at once as may be; no further one is begun where one has failed.
+fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) -> Work {
+    let of_pool = step.target.kind == UpgradeTargetKind::NodePool;
+    let task = Task::of(step.phase, of_pool);
+    let (mut effects, mut waits, mut failed) = (Vec::new(), Vec::new(), None);
+    let mut busy = 0;
+    let works: Vec<_> = seen
+        .machines
+        .iter()
+        .map(|m| (m, m.work(task, &seen.to, undo)))
+        .collect();
+    let (begun, fresh): (Vec<_>, Vec<_>) = works
+        .into_iter()
+        .filter(|(_, work)| *work != machine::Work::Done)
+        .partition(|(machine, _)| machine.is_begun());
+    for (machine, work) in begun {
+        match work {
+            machine::Work::Failed(why) => {
+                failed.get_or_insert(why);
+                continue;
+            }
+            machine::Work::Do(effect) => effects.push((machine.name.clone(), effect)),
+            machine::Work::Wait(wait) if is_overdue(machine, seen, since) => {
+                failed.get_or_insert(format!(
+                    "{} for {} min, which is too long",
+                    wait.message,
+                    since.as_mins()
+                ));
+                continue;
+            }
+            machine::Work::Wait(wait) => waits.push(wait),
+            machine::Work::Done => {}
+        }
+        busy += 1;
+    }
+    let stands_alone = !of_pool && step.phase != UpgradePhase::Nodes;
+    for (machine, work) in fresh {
+        if failed.is_some() || busy >= seen.width {
+            break;
+        }
+        busy += 1;
+        match work {
+            machine::Work::Do(_) if stands_alone && since >= LONGEST_START => {
+                failed = Some(format!(
+                    "{}: its job could not be started for {} min",
+                    machine.name,
+                    since.as_mins()
+                ));
+                busy -= 1;
+            }
+            machine::Work::Do(effect) => effects.push((machine.name.clone(), effect)),
+            machine::Work::Wait(wait) => waits.push(wait),
+            machine::Work::Failed(_) | machine::Work::Done => {}
+        }
+    }
+    match (failed, busy) {
+        // The others come to their end first.
+        (Some(why), 0) => Work::Failed(why),
+        (None, 0) => Work::Done,
+        _ if !effects.is_empty() => Work::Do(effects),
+        _ => Work::Wait(told(waits)),
+    }
+}
+
+/// Whether a job runs for longer than any should, those before it on the same pool included.
+fn is_overdue(machine: &Machine, seen: &Seen, since: SignedDuration) -> bool {
+    let turns = i32::try_from(seen.machines.len()).unwrap_or(i32::MAX).max(1);
+    machine.job == Observed::Known(Job::Running) && since >= LONGEST_JOB * turns
+}
+
+/// What all of them wait for, as one.
+fn told(waits: Vec<Wait>) -> Wait {
+    let mut waits = waits.into_iter();
+    let first = waits.next();
+    let others = waits.len();
+    let mut wait = first.unwrap_or(Wait {
+        reason: Reason::Upgrading,
+        message: "other machines come to their end".to_owned(),
+        stalled: false,
+    });
+    if others > 0 {
+        wait.message = format!("{}; and {others} more machines", wait.message);
+    }
+    wait
+}
+
+fn waits(reason: Reason, message: String) -> Work {
+    Work::Wait(Wait {
+        reason,
+        message,
+        stalled: false,
+    })
+}

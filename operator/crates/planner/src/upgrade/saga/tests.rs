@@ -1,0 +1,494 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use seedbed_crds::UpgradeTargetKind;
+
+use super::*;
+use crate::Observed;
+use crate::machine::Drain;
+use crate::upgrade::plan::{Machines, plan};
+use crate::upgrade::version::{Hop, Version};
+
+const TO: &str = "v1.36.3";
+
+/// Guests in which jobs come to the end that a test wants.
+#[derive(Default)]
+struct Guests {
+    /// How each job ends, by its token and machine; those that are not here run.
+    ended: BTreeMap<(String, String), Job>,
+    started: BTreeSet<(String, String)>,
+    attached: BTreeSet<String>,
+    cordoned: BTreeSet<String>,
+    kubelets: BTreeMap<String, String>,
+    pods: BTreeMap<String, usize>,
+}
+
+impl Guests {
+    fn machine(&self, name: &str, token: &str) -> Machine {
+        let key = (token.to_owned(), name.to_owned());
+        let job = match self.ended.get(&key) {
+            Some(job) => job.clone(),
+            None if self.started.contains(&key) => Job::Running,
+            None => Job::NotStarted,
+        };
+        Machine {
+            name: name.to_owned(),
+            job: Observed::Known(job),
+            attached: Observed::Known(self.attached.contains(name)),
+            node: Observed::Known(Some(Node {
+                kubelet: self
+                    .kubelets
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| "v1.35.4".into()),
+                ready: true,
+                cordoned: self.cordoned.contains(name),
+                closed_by_us: self.cordoned.contains(name),
+            })),
+            drain: Observed::Known(Drain {
+                remaining: self.pods.get(name).copied().unwrap_or(0),
+                blocked: None,
+            }),
+        }
+    }
+}
+
+/// An upgrade of a cluster with one control plane and a pool of `workers`, of which `width` may be worked on at once.
+struct Trial {
+    saga: Saga,
+    guests: Guests,
+    workers: usize,
+    width: usize,
+    now: Timestamp,
+    /// Between two passes.
+    pause: SignedDuration,
+    cancel: bool,
+    health: Health,
+    /// What was written and done, in order.
+    log: Vec<String>,
+}
+
+impl Trial {
+    fn new(workers: usize, width: usize) -> Self {
+        let v = |text| Version::parse(text).unwrap();
+        let machines = Machines {
+            cluster: "demo".into(),
+            control_planes: vec!["demo-cp-0".into()],
+            pools: vec!["demo-w".into()],
+            etcd: Some(("v3.6.6".into(), "v3.6.8".into())),
+        };
+        let plan = plan(Hop::Minor, v("v1.35.4"), v(TO), &machines);
+        let now = Timestamp::UNIX_EPOCH;
+        Self {
+            saga: Saga::begun("uid".into(), plan.steps, now),
+            guests: Guests::default(),
+            workers,
+            width,
+            now,
+            pause: SignedDuration::from_secs(1),
+            cancel: false,
+            health: Health::Well,
+            log: Vec::new(),
+        }
+    }
+
+    fn step(&self) -> Option<&UpgradeStep> {
+        self.saga.current().and_then(|index| self.saga.steps.get(index))
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self.step().map(|step| &step.target) {
+            Some(target) if target.kind == UpgradeTargetKind::NodePool => {
+                (0..self.workers).map(|n| format!("demo-w-{n}")).collect()
+            }
+            _ => vec!["demo-cp-0".into()],
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        let token = self
+            .step()
+            .and_then(|step| step.token.clone())
+            .unwrap_or_default();
+        Seen {
+            paused: false,
+            cancel: self.cancel.then(|| "spec.cancel is true".into()),
+            approved: true,
+            soak: Duration::from_mins(1),
+            machines: self
+                .names()
+                .iter()
+                .map(|name| self.guests.machine(name, &token))
+                .collect(),
+            width: self.width,
+            to: TO.into(),
+            health: self.health.clone(),
+        }
+    }
+
+    /// One pass; the end, if that is it.
+    fn pass(&mut self) -> Option<End> {
+        self.now += self.pause;
+        match advance(&self.saga, &self.seen(), self.now) {
+            Decision::Ended(end) => return Some(end),
+            Decision::Write(next) => {
+                assert!(next.transitions > self.saga.transitions);
+                for (old, new) in self.saga.steps.iter().zip(&next.steps) {
+                    if old.state != new.state {
+                        self.log.push(format!("{} {:?}", new.id, new.state));
+                    }
+                }
+                self.saga = *next;
+            }
+            Decision::Do(effects) => {
+                let step = self.step().cloned().unwrap();
+                assert!(
+                    matches!(step.state, State::Running | State::Undoing),
+                    "not written down: {step:?}"
+                );
+                for (name, effect) in effects {
+                    self.log.push(format!("{name} {effect:?}"));
+                    self.carry_out(&step, &name, effect);
+                }
+            }
+            Decision::Wait(_) => {}
+        }
+        None
+    }
+
+    fn carry_out(&mut self, step: &UpgradeStep, name: &str, effect: Effect) {
+        let token = step.token.clone().unwrap();
+        match effect {
+            Effect::AttachDisk => assert!(self.guests.attached.insert(name.into()), "attached twice"),
+            Effect::DetachDisk => assert!(self.guests.attached.remove(name)),
+            Effect::StartJob => {
+                if step.phase == UpgradePhase::Nodes && step.target.kind == UpgradeTargetKind::NodePool {
+                    assert!(self.guests.cordoned.contains(name), "not drained");
+                    assert_eq!(self.guests.pods.get(name).copied().unwrap_or(0), 0);
+                }
+                assert!(self.guests.started.insert((token, name.into())), "started twice");
+            }
+            Effect::Cordon => assert!(self.guests.cordoned.insert(name.into())),
+            Effect::Evict => _ = self.guests.pods.remove(name),
+            Effect::Uncordon => assert!(self.guests.cordoned.remove(name)),
+            Effect::Begin | Effect::Finish | Effect::RemoveFinalizer => panic!("{effect:?} of a machine"),
+        }
+    }
+
+    /// The jobs that run come to their end, each as `how` says.
+    fn end_jobs(&mut self, mut how: impl FnMut(&str, bool) -> Job) {
+        let Some(step) = self.step().cloned() else { return };
+        let Some(token) = step.token.clone() else { return };
+        for name in self.names() {
+            let key = (token.clone(), name.clone());
+            if !self.guests.started.contains(&key) || self.guests.ended.contains_key(&key) {
+                continue;
+            }
+            let job = how(&step.id, step.state == State::Undoing);
+            if job == Job::Succeeded && step.phase == UpgradePhase::Nodes {
+                self.guests.kubelets.insert(name.clone(), TO.into());
+            }
+            self.guests.ended.insert(key, job);
+        }
+    }
+
+    fn run(&mut self, mut how: impl FnMut(&str, bool) -> Job) -> End {
+        for _ in 0..20_000 {
+            if let Some(end) = self.pass() {
+                return end;
+            }
+            self.end_jobs(&mut how);
+        }
+        panic!("it does not end: {:#?}\n{}", self.step(), self.log.join("\n"));
+    }
+
+    fn states(&self) -> BTreeSet<String> {
+        self.saga
+            .steps
+            .iter()
+            .map(|step| format!("{:?}", step.state))
+            .collect()
+    }
+}
+
+#[test]
+fn an_upgrade_goes_through_all_steps_and_leaves_no_node_closed_and_no_disk_attached() {
+    let mut trial = Trial::new(3, 1);
+    trial.guests.pods.insert("demo-w-1".into(), 4);
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+    assert_eq!(trial.states(), BTreeSet::from(["Succeeded".to_owned()]));
+    assert!(trial.guests.cordoned.is_empty() && trial.guests.attached.is_empty());
+    assert_eq!(trial.guests.kubelets.len(), 4);
+    let place = |what: &str| trial.log.iter().position(|line| line == what).unwrap();
+    assert!(place("Commit Succeeded") < place("Nodes/DevMachine/demo-cp-0 Running"));
+    assert!(place("demo-w-1 Evict") < place("Nodes/NodePool/demo-w Succeeded"));
+}
+
+#[test]
+fn a_step_that_fails_for_good_before_commit_takes_everything_back_in_reverse_order() {
+    let mut trial = Trial::new(1, 1);
+    let end = trial.run(|id, undo| match id {
+        "ControlPlane/DevMachine/demo-cp-0" if !undo => Job::Failed("no".into()),
+        _ => Job::Succeeded,
+    });
+    assert_eq!(end, End::RolledBack);
+    let undone: Vec<_> = trial
+        .log
+        .iter()
+        .filter(|line| line.ends_with(" Undone"))
+        .collect();
+    assert_eq!(
+        undone,
+        [
+            "ControlPlane/DevMachine/demo-cp-0 Undone",
+            "Preload/NodePool/demo-w Undone",
+            "Preload/DevMachine/demo-cp-0 Undone",
+            "Snapshot/DevMachine/demo-cp-0 Undone",
+            "Preflight Undone",
+        ]
+    );
+    let undo = trial.saga.undo.unwrap();
+    assert_eq!(undo.cause, UndoCause::StepFailed);
+    assert!(undo.message.contains("failed 3 times: demo-cp-0: no"), "{undo:?}");
+}
+
+#[test]
+fn a_step_that_fails_once_is_tried_again_under_another_token() {
+    let mut trial = Trial::new(1, 1);
+    let mut failed = false;
+    let end = trial.run(|id, _| {
+        if id.starts_with("Snapshot") && !std::mem::replace(&mut failed, true) {
+            return Job::Failed("once".into());
+        }
+        Job::Succeeded
+    });
+    assert_eq!(end, End::Done);
+    let step = trial
+        .saga
+        .steps
+        .iter()
+        .find(|step| step.phase == UpgradePhase::Snapshot)
+        .unwrap();
+    assert_eq!((step.attempt, step.failure.as_deref()), (2, None));
+}
+
+#[test]
+fn after_commit_a_failure_is_tried_again_and_again_and_asks_for_a_person() {
+    let mut trial = Trial::new(1, 1);
+    let mut tries = 0;
+    let mut asked = false;
+    for _ in 0..20_000 {
+        if let Decision::Wait(wait) = advance(&trial.saga, &trial.seen(), trial.now) {
+            asked |= wait.stalled && wait.reason == Reason::StepFailed;
+        }
+        if let Some(end) = trial.pass() {
+            assert_eq!(end, End::Done);
+            assert!(asked);
+            return;
+        }
+        trial.end_jobs(|id, _| {
+            if id.starts_with("Etcd") {
+                tries += 1;
+                if tries < 6 {
+                    return Job::Failed("no".into());
+                }
+            }
+            Job::Succeeded
+        });
+    }
+    panic!("it does not end");
+}
+
+#[test]
+fn a_control_plane_that_is_not_well_while_it_is_watched_is_taken_back() {
+    let mut trial = Trial::new(0, 1);
+    while trial.step().unwrap().phase != UpgradePhase::Soak {
+        assert_eq!(trial.pass(), None);
+        trial.end_jobs(|_, _| Job::Succeeded);
+    }
+    trial.health = Health::Unwell("not Ready: kube-scheduler-demo-cp-0".into());
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::RolledBack);
+    let undo = trial.saga.undo.unwrap();
+    assert_eq!(undo.cause, UndoCause::SoakFailed);
+    assert!(undo.message.contains("kube-scheduler-demo-cp-0"));
+}
+
+#[test]
+fn a_moment_of_trouble_while_it_is_watched_takes_nothing_back() {
+    let mut trial = Trial::new(0, 1);
+    while trial.step().unwrap().phase != UpgradePhase::Soak {
+        trial.pass();
+        trial.end_jobs(|_, _| Job::Succeeded);
+    }
+    trial.health = Health::Unwell("a new leader".into());
+    for _ in 0..60 {
+        assert_eq!(trial.pass(), None);
+    }
+    trial.health = Health::Well;
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+}
+
+#[test]
+fn nobody_passes_the_point_of_no_return_without_a_word_where_one_is_asked_for() {
+    let mut trial = Trial::new(0, 1);
+    for _ in 0..500 {
+        let mut seen = trial.seen();
+        seen.approved = false;
+        trial.now += SignedDuration::from_secs(1);
+        match advance(&trial.saga, &seen, trial.now) {
+            Decision::Write(next) => trial.saga = *next,
+            Decision::Do(effects) => {
+                let step = trial.step().cloned().unwrap();
+                for (name, effect) in effects {
+                    trial.carry_out(&step, &name, effect);
+                }
+            }
+            Decision::Wait(wait) if wait.reason == Reason::WaitingForApproval => {
+                assert!(!trial.saga.has_passed());
+                assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+                return;
+            }
+            _ => {}
+        }
+        trial.end_jobs(|_, _| Job::Succeeded);
+    }
+    panic!("it did not wait");
+}
+
+#[test]
+fn a_failing_worker_stops_the_rollout_before_the_next_and_leaves_the_control_plane_alone() {
+    let mut trial = Trial::new(3, 1);
+    for _ in 0..600 {
+        assert_eq!(trial.pass(), None);
+        trial.end_jobs(|id, _| match id {
+            "Nodes/NodePool/demo-w" => Job::Failed("disk full".into()),
+            _ => Job::Succeeded,
+        });
+    }
+    let started: BTreeSet<_> = trial
+        .log
+        .iter()
+        .skip_while(|line| *line != "Nodes/NodePool/demo-w Running")
+        .filter(|line| line.ends_with("StartJob"))
+        .collect();
+    assert_eq!(started, BTreeSet::from([&"demo-w-0 StartJob".to_owned()]));
+    assert!(trial.saga.undo.is_none());
+}
+
+#[test]
+fn what_cannot_be_seen_is_waited_for() {
+    let mut trial = Trial::new(1, 1);
+    trial.pass();
+    let mut seen = trial.seen();
+    for machine in &mut seen.machines {
+        machine.job = Observed::Unknown("the agent is silent".into());
+    }
+    trial.now += SignedDuration::from_hours(5);
+    let decision = advance(&trial.saga, &seen, trial.now);
+    assert!(
+        matches!(&decision, Decision::Wait(wait) if wait.message.contains("the agent is silent")),
+        "{decision:?}"
+    );
+}
+
+#[test]
+fn a_job_that_hangs_is_given_up() {
+    let mut trial = Trial::new(1, 1);
+    while !matches!(trial.step(), Some(step) if step.phase == UpgradePhase::ControlPlane) {
+        trial.pass();
+        trial.end_jobs(|_, _| Job::Succeeded);
+    }
+    // Nothing of this step ends by itself.
+    let mut hung = 0;
+    let end = (0..60_000).find_map(|_| {
+        let end = trial.pass();
+        trial.end_jobs(|id, undo| {
+            if id.starts_with("ControlPlane") && !undo {
+                hung += 1;
+                return Job::Running;
+            }
+            Job::Succeeded
+        });
+        end
+    });
+    assert_eq!(end, Some(End::RolledBack));
+    assert!(trial.saga.undo.unwrap().message.contains("too long"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_upgrade_ends_and_is_taken_back_only_before_its_point_of_no_return(
+        workers in 0usize..5,
+        width in 1usize..4,
+        fates in prop::collection::vec(0u8..10, 60),
+        cancel_after in prop::option::of(0usize..120),
+    ) {
+        let mut trial = Trial::new(workers, width);
+        trial.pause = SignedDuration::from_secs(20);
+        let mut fates = fates.into_iter();
+        let mut end = None;
+        let mut cancelled_in_time = false;
+        for pass in 0..10_000 {
+            if cancel_after == Some(pass) {
+                trial.cancel = true;
+                cancelled_in_time = !trial.saga.has_passed() && trial.saga.end().is_none();
+            }
+            end = trial.pass();
+            if end.is_some() {
+                break;
+            }
+            trial.end_jobs(|_, _| match fates.next() {
+                Some(0) => Job::Failed("fate".into()),
+                Some(1) => Job::Interrupted,
+                Some(2 | 3) => Job::Running,
+                _ => Job::Succeeded,
+            });
+        }
+        let end = end.expect("it does not end");
+        prop_assert!(trial.guests.cordoned.is_empty());
+        prop_assert!(trial.guests.attached.is_empty());
+        match end {
+            End::Done => {
+                prop_assert!(!cancelled_in_time);
+                prop_assert_eq!(trial.guests.kubelets.len(), workers + 1);
+            }
+            End::Cancelled | End::RolledBack => {
+                prop_assert!(!trial.saga.has_passed());
+                prop_assert!(trial.guests.kubelets.is_empty());
+                prop_assert!(trial.saga.steps.iter().all(|s| matches!(s.state, State::Planned | State::Undone)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_happens_is_told_once_and_what_went_wrong_alarms() {
+    let mut trial = Trial::new(0, 1);
+    let mut told = Vec::new();
+    for _ in 0..20_000 {
+        let before = trial.saga.clone();
+        if trial.pass().is_some() {
+            break;
+        }
+        told.extend(news(&before, &trial.saga));
+        trial.end_jobs(|id, undo| match id {
+            "ControlPlane/DevMachine/demo-cp-0" if !undo => Job::Failed("no".into()),
+            _ => Job::Succeeded,
+        });
+    }
+    let of = |what: &str| told.iter().filter(|news| news.message.contains(what)).count();
+    assert_eq!(of("Snapshot/DevMachine/demo-cp-0: done"), 1);
+    assert_eq!(
+        of("ControlPlane/DevMachine/demo-cp-0: attempt 2 failed: demo-cp-0: no"),
+        1
+    );
+    assert_eq!(
+        of("it is undone: ControlPlane/DevMachine/demo-cp-0 failed 3 times"),
+        1
+    );
+    assert_eq!(of("Snapshot/DevMachine/demo-cp-0: undone"), 1);
+    let last = told.last().unwrap();
+    assert!(last.alarms && last.reason == Reason::RolledBack, "{last:?}");
+}

@@ -1,0 +1,136 @@
+//! The version that a cluster's spec asks for, and the upgrades that lead there.
+
+use jiff::SignedDuration;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use seedbed_crds::{Approval, ClusterUpgrade, ClusterUpgradeSpec, LocalReference, default_soak};
+use seedbed_planner::Observed;
+use seedbed_planner::names::GENERATION_ANNOTATION;
+use seedbed_planner::upgrade::Version;
+use seedbed_planner::upgrade::desired::{self, Desired, Upgrade};
+
+use super::observe::Subject;
+use crate::controllers::world::World;
+use crate::controllers::{owned, upgrade};
+use crate::deletion;
+use crate::errors::Error;
+
+/// Within which time an API server is asked for its version again.
+const ASKED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
+/// How many upgrades that came to their end are kept of those that an edited version made.
+const KEPT: usize = 5;
+
+/// What follows from the version that the spec asks for; nothing before the control plane is initialised, or where it cannot be read.
+pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
+    let cluster = &subject.cluster;
+    if !cluster.status.as_ref().is_some_and(|status| status.initialized) {
+        return None;
+    }
+    let running = match &subject.view.api_version {
+        Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        Observed::Known(text) => match Version::parse(text) {
+            Some(version) => Observed::Known(version),
+            None => Observed::Unknown(format!(
+                "the API server says that it runs {text}, which is no version"
+            )),
+        },
+    };
+    Some(desired::decide(&desired::Seen {
+        cluster: owned::name(cluster),
+        generation: cluster.metadata.generation.unwrap_or_default(),
+        desired: Version::parse(&cluster.spec.version)?,
+        running,
+        releases: world
+            .versions()
+            .iter()
+            .filter_map(|text| Version::parse(text))
+            .collect(),
+        upgrades: upgrades(subject, world),
+    }))
+}
+
+/// Names of the upgrades that are more than are kept.
+pub fn surplus(subject: &Subject, world: &World) -> Vec<String> {
+    desired::beyond(&upgrades(subject, world), KEPT)
+}
+
+/// The cluster's upgrades, the oldest first.
+fn upgrades(subject: &Subject, world: &World) -> Vec<Upgrade> {
+    let cluster = &subject.cluster;
+    let now = world.context.clock.now();
+    let mut all: Vec<_> = world
+        .upgrades_of(&owned::namespace(cluster), &owned::name(cluster))
+        .filter(|upgrade| !upgrade.spec.dry_run)
+        .filter(|upgrade| {
+            owned::owner_uid(upgrade, "DevCluster").is_none_or(|uid| uid == owned::uid(cluster))
+        })
+        .collect();
+    all.sort_by_key(|upgrade| (upgrade.metadata.creation_timestamp.clone(), upgrade.name_any()));
+    all.iter()
+        .filter_map(|found| {
+            let (begun, end) = upgrade::progress_of(found);
+            let ended_at = upgrade::ended_at(found);
+            Some(Upgrade {
+                name: found.name_any(),
+                to: Version::parse(&found.spec.version)?,
+                generation: upgrade::generation(found),
+                begun,
+                end,
+                ended_just_now: ended_at.is_some_and(|at| now.duration_since(at) < ASKED_WITHIN),
+            })
+        })
+        .collect()
+}
+
+/// Makes the upgrade.
+pub async fn create(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some(Desired::Make(name, version)) = desired(subject, world) else {
+        return Ok(());
+    };
+    let cluster = &subject.cluster;
+    let spec = ClusterUpgradeSpec {
+        cluster_ref: LocalReference {
+            name: owned::name(cluster),
+        },
+        version: version.to_string(),
+        dry_run: false,
+        cancel: false,
+        soak: default_soak(),
+        approval: Approval::Automatic,
+        skip_preflight: Vec::new(),
+    };
+    let generation = cluster.metadata.generation.unwrap_or_default().to_string();
+    let mut upgrade = ClusterUpgrade::new(&name, spec);
+    upgrade.metadata = ObjectMeta {
+        namespace: cluster.metadata.namespace.clone(),
+        labels: Some(owned::labels(&owned::name(cluster))),
+        annotations: Some([(GENERATION_ANNOTATION.to_owned(), generation)].into()),
+        owner_references: owned::owner_reference(cluster).map(|owner| vec![owner]),
+        ..upgrade.metadata
+    };
+    let api = Api::<ClusterUpgrade>::namespaced(world.context.client.clone(), &owned::namespace(cluster));
+    match api.create(&PostParams::default(), &upgrade).await {
+        Ok(_) => Ok(()),
+        // It is there already and the cache does not know yet, or a person has made one of this name.
+        Err(error) => Err(Error::api(format!("ClusterUpgrade {name}: create"), error)),
+    }
+}
+
+/// Deletes the upgrades that are not asked for any more, or are more than are kept.
+pub async fn delete(subject: &Subject, world: &World) -> Result<(), Error> {
+    let mut names = surplus(subject, world);
+    if let Some(Desired::Forget(name)) = desired(subject, world) {
+        names.push(name);
+    }
+    let cluster = &subject.cluster;
+    let api = Api::<ClusterUpgrade>::namespaced(world.context.client.clone(), &owned::namespace(cluster));
+    for upgrade in world.upgrades_of(&owned::namespace(cluster), &owned::name(cluster)) {
+        let name = upgrade.name_any();
+        if names.contains(&name) {
+            deletion::delete(&api, &name, upgrade.uid())
+                .await
+                .map_err(|error| Error::api(format!("ClusterUpgrade {name}: delete"), error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Carries out one effect of an upgrade on a machine. Each can be carried out again: what is done already is left as it is.
+
+use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeStepState};
+use seedbed_guest::{GuestFile, Job};
+use seedbed_hypervisor::{AttachedDisk, VolumeFormat};
+use seedbed_kubeadm::upgrade::{self as jobs, DISK_SERIAL};
+use seedbed_planner::upgrade::Effect;
+use seedbed_planner::upgrade::saga::Saga;
+
+use super::subject::{Reached, Subject};
+use crate::controllers::world::World;
+use crate::controllers::{drain, owned, releases};
+use crate::errors::Error;
+
+/// Carries the effect out; what holds it up, if something does.
+pub async fn apply(
+    effect: Effect,
+    subject: &Subject,
+    saga: &Saga,
+    step: &UpgradeStep,
+    one: &Reached,
+    world: &World,
+) -> Result<Option<String>, Error> {
+    let (child, upgrade) = (&subject.child, owned::uid(&subject.upgrade));
+    let node = owned::name(&one.machine);
+    match effect {
+        Effect::AttachDisk => {
+            let disk = AttachedDisk {
+                volume: volume(subject, world)?,
+                format: VolumeFormat::Qcow2,
+                serial: DISK_SERIAL.to_owned(),
+            };
+            subject
+                .hypervisor
+                .attach_disk(&one.domain, &one.owner, &disk)
+                .await?;
+        }
+        Effect::DetachDisk => {
+            subject
+                .hypervisor
+                .detach_disk(&one.domain, &one.owner, DISK_SERIAL)
+                .await?;
+        }
+        Effect::StartJob => start(subject, saga, step, one).await?,
+        Effect::Cordon => _ = child.close_node(&node, &upgrade).await?,
+        Effect::Evict => return drain::evict(child.as_ref(), &node).await,
+        Effect::Uncordon => _ = child.open_node(&node, &upgrade).await?,
+        // These are done to the upgrade itself.
+        Effect::Begin | Effect::Finish | Effect::RemoveFinalizer => {}
+    }
+    Ok(None)
+}
+
+fn volume(subject: &Subject, world: &World) -> Result<String, Error> {
+    let version = subject.to.to_string();
+    let release = world.release(&version).ok_or_else(|| {
+        Error::step(
+            "release",
+            format!("no KubernetesRelease named {version} exists: create it, the upgrade to it is under way"),
+        )
+    })?;
+    releases::upgrade_volume(&release).ok_or_else(|| {
+        Error::step(
+            "release",
+            format!("KubernetesRelease {version} has no spec.upgradeDisk"),
+        )
+    })
+}
+
+async fn start(subject: &Subject, saga: &Saga, step: &UpgradeStep, one: &Reached) -> Result<(), Error> {
+    let undo = step.state == UpgradeStepState::Undoing;
+    let Some(job) = job(step.phase, undo) else {
+        return Ok(());
+    };
+    let configuration = if job.changes_configuration() {
+        let found = subject.child.cluster_configuration().await?;
+        let emulated = subject.emulated().filter(|_| job == jobs::Job::ControlPlane);
+        Some(
+            jobs::emulating(&found, emulated.as_deref())
+                .map_err(|error| Error::step("configuration", error))?,
+        )
+    } else {
+        None
+    };
+    let token = saga.token(step, undo, step.attempt);
+    let files = jobs::render(&jobs::Input {
+        job,
+        token: token.clone(),
+        upgrade: owned::uid(&subject.upgrade),
+        from: subject.from.to_string(),
+        to: subject.to.to_string(),
+        emulated: subject.emulated(),
+        stop: saga.earlier_tokens(step),
+        configuration,
+    })
+    .map_err(|error| Error::step("render", error))?;
+    let job = Job {
+        token,
+        files: files
+            .files
+            .into_iter()
+            .map(|file| GuestFile {
+                path: file.path,
+                mode: file.mode,
+                content: file.content,
+            })
+            .collect(),
+        script: files.script,
+    };
+    one.guest.start(&job).await?;
+    Ok(())
+}
+
+/// The job by which a step of that phase is done, or undone.
+fn job(phase: UpgradePhase, undo: bool) -> Option<jobs::Job> {
+    Some(match (phase, undo) {
+        (UpgradePhase::Snapshot, false) => jobs::Job::Snapshot,
+        (UpgradePhase::Snapshot, true) => jobs::Job::UndoSnapshot,
+        (UpgradePhase::Preload, false) => jobs::Job::Preload,
+        (UpgradePhase::Preload, true) => jobs::Job::UndoPreload,
+        (UpgradePhase::ControlPlane, false) => jobs::Job::ControlPlane,
+        (UpgradePhase::ControlPlane, true) => jobs::Job::UndoControlPlane,
+        (UpgradePhase::Commit, _) => jobs::Job::Commit,
+        (UpgradePhase::Etcd, _) => jobs::Job::Etcd,
+        (UpgradePhase::Nodes, _) => jobs::Job::Kubelet,
+        (UpgradePhase::Addons, _) => jobs::Job::Addons,
+        (UpgradePhase::Preflight | UpgradePhase::Soak | UpgradePhase::Verify, _) => return None,
+    })
+}

@@ -1,0 +1,278 @@
+//! Looks at what decides how an upgrade goes on, and only as far as the present step needs it.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use seedbed_crds::{APPROVE_ANNOTATION, Approval, UpgradePhase, UpgradeStep, UpgradeStepState, duration};
+use seedbed_guest::JobState;
+use seedbed_planner::Observed;
+use seedbed_planner::machine::Drain;
+use seedbed_planner::upgrade::Version;
+use seedbed_planner::upgrade::saga::{Health, Job, Machine, Node as NodeView, Saga, Seen};
+
+use super::recorded::generation;
+use super::subject::{Reached, Subject};
+use crate::child::CLOSED_BY_ANNOTATION;
+use crate::controllers::world::World;
+use crate::controllers::{nodes, owned};
+
+/// How much of a failed job's log is read: what fits into a condition and an event.
+const LOG_BYTES: usize = 900;
+
+/// What decides, and the ways to the machines that it speaks of.
+pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<Reached>) {
+    let spec = &subject.upgrade.spec;
+    let annotations = subject.upgrade.annotations();
+    let approved = spec.approval == Approval::Automatic
+        || annotations
+            .get(APPROVE_ANNOTATION)
+            .is_some_and(|value| value == "true");
+    let mut seen = Seen {
+        paused: subject.cluster.spec.paused,
+        cancel: cancel(subject),
+        approved,
+        soak: duration::parse(&spec.soak).unwrap_or_default(),
+        machines: Vec::new(),
+        width: 1,
+        to: subject.to.to_string(),
+        health: Health::Unwell("not looked at".to_owned()),
+    };
+    let mut reached = Vec::new();
+    let Some(step) = saga.current().and_then(|index| saga.steps.get(index)) else {
+        return (seen, reached);
+    };
+    if !matches!(step.state, UpgradeStepState::Running | UpgradeStepState::Undoing) {
+        return (seen, reached);
+    }
+    match step.phase {
+        UpgradePhase::Preflight => {}
+        UpgradePhase::Soak => seen.health = health(subject, false).await,
+        UpgradePhase::Verify => seen.health = health(subject, true).await,
+        _ => {
+            if let Some((machines, width)) = subject.machines(step, world) {
+                seen.width = width;
+                (seen.machines, reached) = machines_of(subject, saga, step, machines, width, world).await;
+            } else {
+                let why = format!("there is no DevMachine {}", step.target.name);
+                seen.machines.push(unseen(&step.target.name, &why));
+            }
+        }
+    }
+    (seen, reached)
+}
+
+fn cancel(subject: &Subject) -> Option<String> {
+    if subject.upgrade.metadata.deletion_timestamp.is_some() {
+        return Some("the ClusterUpgrade is being deleted".to_owned());
+    }
+    if subject.upgrade.spec.cancel {
+        return Some("spec.cancel is true".to_owned());
+    }
+    // One that a person made stands beside what the cluster's spec asks for.
+    let asked = Version::parse(&subject.cluster.spec.version)?;
+    (generation(&subject.upgrade).is_some() && asked < subject.to)
+        .then(|| format!("spec.version of the DevCluster is {asked} again"))
+}
+
+/// The machines up to the one with which as many as may be worked on at once are not done: those behind it wait anyway.
+async fn machines_of(
+    subject: &Subject,
+    saga: &Saga,
+    step: &UpgradeStep,
+    all: Vec<Reached>,
+    width: usize,
+    world: &World,
+) -> (Vec<Machine>, Vec<Reached>) {
+    let (mut seen, mut reached) = (Vec::new(), Vec::new());
+    let mut open = 0;
+    for one in all {
+        let machine = machine(subject, saga, step, &one, world).await;
+        open += usize::from(machine.job != Observed::Known(Job::Succeeded));
+        seen.push(machine);
+        reached.push(one);
+        if open >= width {
+            break;
+        }
+    }
+    (seen, reached)
+}
+
+async fn machine(
+    subject: &Subject,
+    saga: &Saga,
+    step: &UpgradeStep,
+    one: &Reached,
+    world: &World,
+) -> Machine {
+    let mut machine = unseen(&owned::name(&one.machine), "not looked at");
+    let is_pool = step.phase == UpgradePhase::Nodes && one.machine.spec.pool_ref.is_some();
+    if step.phase == UpgradePhase::Nodes {
+        machine.node = subject
+            .child
+            .node(&machine.name)
+            .map(|found| found.map(|node| view(&node, &owned::uid(&subject.upgrade))));
+        let node = machine.node.known().and_then(Option::as_ref);
+        if node.is_some_and(|node| node.kubelet == subject.to.to_string() && node.ready) {
+            machine.job = Observed::Known(Job::Succeeded);
+            return machine;
+        }
+        if is_pool && node.is_some_and(|node| !node.cordoned) {
+            // Its pods leave before there is a job.
+            machine.job = Observed::Known(Job::NotStarted);
+            return machine;
+        }
+    }
+    machine.job = job(saga, step, one, world).await;
+    if is_pool && machine.job == Observed::Known(Job::NotStarted) {
+        machine.drain = Observed::from(subject.child.evictable_pods(&machine.name).await).map(|pods| Drain {
+            remaining: pods.len(),
+            blocked: None,
+        });
+    }
+    if step.phase == UpgradePhase::Preload {
+        let found = subject.hypervisor.domain(&one.domain).await;
+        machine.attached = Observed::from(found).map(|domain| {
+            let serial = seedbed_kubeadm::upgrade::DISK_SERIAL;
+            domain.is_some_and(|domain| domain.attached.iter().any(|disk| disk == serial))
+        });
+    }
+    machine
+}
+
+/// How the step's job in the guest is. That it ended well is kept: it stays so.
+async fn job(saga: &Saga, step: &UpgradeStep, one: &Reached, world: &World) -> Observed<Job> {
+    let undo = step.state == UpgradeStepState::Undoing;
+    let token = saga.token(step, undo, step.attempt);
+    let key = format!("{} {}", owned::uid(&one.machine), token);
+    let now = world.context.clock.elapsed();
+    if world.jobs_done.get(&key, now).is_some() {
+        return Observed::Known(Job::Succeeded);
+    }
+    let mut found = state(one, &token).await;
+    if found == Observed::Known(Job::NotStarted) && !undo {
+        // On another machine of the step the attempt before failed; on this one it may have ended well.
+        for earlier in saga.earlier_tokens(step) {
+            match state(one, &earlier).await {
+                Observed::Known(Job::Succeeded) => {
+                    found = Observed::Known(Job::Succeeded);
+                    break;
+                }
+                Observed::Unknown(why) => return Observed::Unknown(why),
+                Observed::Known(_) => {}
+            }
+        }
+    }
+    if found == Observed::Known(Job::Succeeded) {
+        world.jobs_done.put(&key, (), now);
+    }
+    found
+}
+
+async fn state(one: &Reached, token: &str) -> Observed<Job> {
+    let why = |error: seedbed_guest::GuestError| {
+        Observed::Unknown(format!(
+            "the guest could not be asked how far its job is: {error}"
+        ))
+    };
+    match one.guest.state(token, 0).await {
+        Ok(JobState::NotStarted) => Observed::Known(Job::NotStarted),
+        Ok(JobState::Running { .. }) => Observed::Known(Job::Running),
+        Ok(JobState::Succeeded) => Observed::Known(Job::Succeeded),
+        Ok(JobState::Interrupted { .. }) => Observed::Known(Job::Interrupted),
+        Ok(JobState::Failed { exit_code, .. }) => match one.guest.log(token, LOG_BYTES).await {
+            Ok(log) => Observed::Known(Job::Failed(format!(
+                "exit code {exit_code}; the log ends with: {}",
+                log.unwrap_or_default()
+            ))),
+            Err(error) => why(error),
+        },
+        Err(error) => why(error),
+    }
+}
+
+fn unseen(name: &str, why: &str) -> Machine {
+    Machine {
+        name: name.to_owned(),
+        job: Observed::Unknown(why.to_owned()),
+        attached: Observed::Unknown(why.to_owned()),
+        node: Observed::Unknown(why.to_owned()),
+        drain: Observed::Unknown(why.to_owned()),
+    }
+}
+
+fn kubelet(node: &Node) -> &str {
+    let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+    info.map_or("", |info| &info.kubelet_version)
+}
+
+fn view(node: &Node, upgrade: &str) -> NodeView {
+    NodeView {
+        kubelet: kubelet(node).to_owned(),
+        ready: nodes::is_ready(node),
+        cordoned: nodes::is_cordoned(node),
+        closed_by_us: node
+            .annotations()
+            .get(CLOSED_BY_ANNOTATION)
+            .is_some_and(|by| by == upgrade),
+    }
+}
+
+/// Whether the cluster is as it should be while it is watched, or at the end.
+async fn health(subject: &Subject, at_end: bool) -> Health {
+    match unwell(subject, at_end).await {
+        None => Health::Well,
+        Some(why) => Health::Unwell(why),
+    }
+}
+
+async fn unwell(subject: &Subject, at_end: bool) -> Option<String> {
+    let to = subject.to.to_string();
+    match subject.child.serving().await {
+        Err(error) => return Some(error.to_string()),
+        Ok(serving) if serving.version != to => {
+            return Some(format!("the API server runs {}, expected {to}", serving.version));
+        }
+        Ok(serving) => {
+            let expected = match subject.emulated().filter(|_| !at_end) {
+                Some(emulated) => emulated,
+                None => subject.to.series(),
+            };
+            if let Some(found) = serving.behaves_like.filter(|found| *found != expected) {
+                return Some(format!(
+                    "the API server behaves like {found}, expected {expected}"
+                ));
+            }
+        }
+    }
+    match subject.child.control_plane_pods().await {
+        Observed::Unknown(why) => return Some(why),
+        Observed::Known(pods) => {
+            let ill: Vec<_> = pods
+                .iter()
+                .filter(|pod| !pod.ready)
+                .map(|pod| pod.name.as_str())
+                .collect();
+            if !ill.is_empty() {
+                return Some(format!("not Ready: {}", ill.join(", ")));
+            }
+            if pods.is_empty() {
+                return Some("no pod of the control plane is there".to_owned());
+            }
+        }
+    }
+    match subject.child.view().nodes {
+        Observed::Unknown(why) => Some(why),
+        Observed::Known(found) => found.iter().find_map(|node| {
+            if !nodes::is_ready(node) {
+                let why = nodes::not_ready_message(node);
+                return Some(format!("node {} is not Ready: {why}", node.name_any()));
+            }
+            (at_end && kubelet(node) != to).then(|| {
+                format!(
+                    "the kubelet of node {} is {}, expected {to}",
+                    node.name_any(),
+                    kubelet(node)
+                )
+            })
+        }),
+    }
+}

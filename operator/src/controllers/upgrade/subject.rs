@@ -1,0 +1,145 @@
+//! An upgrade that was begun, with all that it is done to.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use seedbed_crds::{
+    ClusterUpgrade, DevCluster, DevMachine, MachineRole, UpgradePhase, UpgradeStep, UpgradeTargetKind,
+};
+use seedbed_guest::Guest;
+use seedbed_hypervisor::{Hypervisor, Owner};
+use seedbed_planner::names;
+use seedbed_planner::pool::Rollout;
+use seedbed_planner::upgrade::Version;
+
+use super::journal::Entry;
+use crate::child::ChildApi;
+use crate::controllers::world::World;
+use crate::controllers::{access, machine, owned};
+use crate::errors::Error;
+
+/// How many machines of a pool are given what is new at once: enough to use a host, and not so many that its guests wait for each other.
+const PRELOADS: usize = 4;
+
+/// An upgrade that was begun, with all that it is done to.
+pub struct Subject {
+    /// Its object.
+    pub upgrade: ClusterUpgrade,
+    /// What was written down of it.
+    pub entry: Entry,
+    /// Its cluster.
+    pub cluster: DevCluster,
+    /// The cluster's host.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// The way into the child cluster.
+    pub child: Arc<dyn ChildApi>,
+    /// The version of before.
+    pub from: Version,
+    /// The new one.
+    pub to: Version,
+}
+
+/// A machine that a step is done to, and the ways to it.
+pub struct Reached {
+    /// Its object.
+    pub machine: DevMachine,
+    /// Name of its domain.
+    pub domain: String,
+    /// Whose the domain has to be.
+    pub owner: Owner,
+    /// Its guest.
+    pub guest: Guest,
+}
+
+impl Subject {
+    /// The subject; why there is none, where what it needs is not to be had now.
+    pub async fn find(
+        upgrade: ClusterUpgrade,
+        entry: Entry,
+        cluster: DevCluster,
+        world: &World,
+    ) -> Result<Result<Self, String>, Error> {
+        let missing = |what: &str| Ok(Err(what.to_owned()));
+        let name = &cluster.spec.host_ref.name;
+        let Some(host) = world.host(name) else {
+            return Ok(Err(format!("there is no HypervisorHost named {name}")));
+        };
+        let stored = world.allocations(&cluster).await?;
+        let Some(child) = access::child(world, &cluster, stored.as_ref()).await? else {
+            return missing("the address of the cluster's API server is not known");
+        };
+        let Some((from, to)) = Version::parse(&entry.from).zip(Version::parse(&entry.to)) else {
+            return missing("its versions cannot be read");
+        };
+        Ok(Ok(Self {
+            hypervisor: world.context.hosts.hypervisor(&host),
+            upgrade,
+            entry,
+            cluster,
+            child,
+            from,
+            to,
+        }))
+    }
+
+    /// The minor version that the new control plane behaves like until `Commit`, where there is something to emulate.
+    pub fn emulated(&self) -> Option<String> {
+        (self.from.series() != self.to.series()).then(|| self.from.series())
+    }
+
+    /// The machines that the step is done to, in their order; none where one of them cannot be found, and how many at once.
+    pub fn machines(&self, step: &UpgradeStep, world: &World) -> Option<(Vec<Reached>, usize)> {
+        let all = world.machines_of_cluster(&self.cluster);
+        let target = &step.target;
+        let (found, width) = match target.kind {
+            UpgradeTargetKind::DevMachine => {
+                (vec![all.into_iter().find(|m| m.name_any() == target.name)?], 1)
+            }
+            UpgradeTargetKind::DevCluster => match step.phase {
+                UpgradePhase::Commit => (self.control_planes(all)?, 1),
+                UpgradePhase::Addons => (self.control_planes(all)?.into_iter().take(1).collect(), 1),
+                _ => (Vec::new(), 1),
+            },
+            UpgradeTargetKind::NodePool => {
+                let Some(pool) = world.pool(&owned::namespace(&self.cluster), &target.name) else {
+                    return Some((Vec::new(), 1));
+                };
+                // One that goes, or was never a node, is not upgraded.
+                let mut machines = world.machines_of_pool(&pool);
+                machines.retain(|m| m.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(m));
+                machines.sort_by_key(|m| (names::index_of(&m.name_any(), &target.name), m.name_any()));
+                let strategy = &pool.spec.strategy;
+                let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
+                let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
+                let width = match step.phase {
+                    // In place there is no surge: at least one has to be missing for a while.
+                    UpgradePhase::Nodes => rollout.max_unavailable.max(1) as usize,
+                    _ => PRELOADS,
+                };
+                (machines, width)
+            }
+        };
+        Some((found.into_iter().map(|m| self.reached(m, world)).collect(), width))
+    }
+
+    fn control_planes(&self, machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
+        let prefix = names::control_plane_prefix(&owned::name(&self.cluster));
+        let mut found: Vec<_> = machines
+            .into_iter()
+            .filter(|m| m.spec.role == MachineRole::ControlPlane)
+            .collect();
+        found.sort_by_key(|m| names::index_of(&m.name_any(), &prefix));
+        (!found.is_empty()).then_some(found)
+    }
+
+    fn reached(&self, machine: DevMachine, world: &World) -> Reached {
+        let (domain, owner, guest) =
+            machine::guest(&machine, &self.cluster, self.hypervisor.clone(), &world.context);
+        Reached {
+            machine,
+            domain,
+            owner,
+            guest,
+        }
+    }
+}
