@@ -3,21 +3,22 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use seedbed_simulated_api::{Kind, Kinds, Store, Subresource};
+use seedbed_simulated_api::{Kind, Kinds, Preconditions, Store, Subresource};
 use serde_json::{Value, json};
 
+use crate::control_plane::Manifests;
 use crate::job::NodeSpec;
 
-/// What a control plane's kubelet runs.
-const COMPONENTS: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-];
+/// Where kubeadm keeps its configuration: namespace, name, and key.
+const CONFIGURATION: (&str, &str, &str) = ("kube-system", "kubeadm-config", "ClusterConfiguration");
 
 /// The objects that `kubeadm init` leaves, but its node.
-pub(crate) fn new(seed: &str, token: Option<&(String, String)>, now: Timestamp) -> Store {
+pub(crate) fn new(
+    seed: &str,
+    token: Option<&(String, String)>,
+    configuration: &str,
+    now: Timestamp,
+) -> Store {
     let mut store = Store::new(Kinds::builtin(), seed);
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         put(
@@ -30,6 +31,9 @@ pub(crate) fn new(seed: &str, token: Option<&(String, String)>, now: Timestamp) 
     }
     let info = json!({"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": ""}});
     put(&mut store, "configmaps", "kube-public", info, now);
+    let (namespace, name, key) = CONFIGURATION;
+    let kept = json!({"metadata": {"name": name}, "data": {key: configuration}});
+    put(&mut store, "configmaps", namespace, kept, now);
     if let Some((id, secret)) = token {
         let data = json!({"token-id": STANDARD.encode(id), "token-secret": STANDARD.encode(secret)});
         let object = json!({
@@ -38,6 +42,25 @@ pub(crate) fn new(seed: &str, token: Option<&(String, String)>, now: Timestamp) 
         put(&mut store, "secrets", "kube-system", object, now);
     }
     store
+}
+
+/// The `ClusterConfiguration` that kubeadm keeps in the cluster; none where somebody took it away.
+pub(crate) fn configuration(store: &Store) -> Option<String> {
+    let (namespace, name, key) = CONFIGURATION;
+    let kept = store.get(&kind(store, "configmaps")?, namespace, name).ok()?;
+    kept["data"][key].as_str().map(str::to_owned)
+}
+
+/// Writes it anew, where it is there: whether it was.
+pub(crate) fn set_configuration(store: &mut Store, text: &str) -> bool {
+    let (namespace, name, key) = CONFIGURATION;
+    let Some(kind) = kind(store, "configmaps") else {
+        return false;
+    };
+    let patch = json!({"data": {key: text}});
+    store
+        .merge(&kind, namespace, name, &patch, Subresource::Main)
+        .is_ok()
 }
 
 /// Whether a node may join with that token.
@@ -53,17 +76,17 @@ pub(crate) fn admits(store: &Store, (id, secret): &(String, String)) -> bool {
         .is_some_and(|found| found == secret.as_bytes())
 }
 
-/// The kubelet registers its node, unless it is there.
+/// The kubelet registers its node, unless it is there, and tells what it is. That of a control plane has manifests.
 pub(crate) fn register(
     store: &mut Store,
     node: &NodeSpec,
-    control_plane: bool,
-    version: &str,
+    manifests: Option<&Manifests>,
+    kubelet: &str,
     now: Timestamp,
 ) {
     let mut labels = json!({"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"});
     let mut taints = node.taints.clone();
-    if control_plane {
+    if manifests.is_some() {
         labels["node-role.kubernetes.io/control-plane"] = "".into();
         if taints.is_null() {
             taints = json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]);
@@ -86,26 +109,50 @@ pub(crate) fn register(
         "capacity": {"cpu": "2", "memory": "2000Mi", "pods": "110"},
         "nodeInfo": {
             "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.3.7", "kernelVersion": "6.12",
-            "kubeProxyVersion": "", "kubeletVersion": version, "machineID": "", "operatingSystem": "linux",
+            "kubeProxyVersion": "", "kubeletVersion": kubelet, "machineID": "", "operatingSystem": "linux",
             "osImage": "Debian GNU/Linux 13 (trixie)", "systemUUID": "",
         },
         "conditions": [ready("False", "KubeletNotReady", "container runtime network not ready", now)],
     });
     write_status(store, "nodes", "", &node.name, &status);
     lease(store, "kube-node-lease", &node.name, &node.name, 40, now);
-    if control_plane {
-        for component in COMPONENTS {
-            mirror(store, component, node, now);
-        }
+    if let Some(manifests) = manifests {
+        show_components(store, node, manifests, now);
         for component in ["kube-controller-manager", "kube-scheduler"] {
             lease(store, "kube-system", component, &node.name, 15, now);
         }
     }
 }
 
+/// The kubelet of a control plane shows the pods that it runs from files. One whose file was replaced is another pod.
+pub(crate) fn show_components(store: &mut Store, node: &NodeSpec, manifests: &Manifests, now: Timestamp) {
+    mirror(store, "etcd", &etcd_tag(&manifests.etcd), node, now);
+    for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        mirror(store, component, &manifests.version, node, now);
+    }
+}
+
+/// The etcd that kubeadm of that version wants. For the versions that this was written for it is the right one; it goes on likewise.
+fn etcd_tag(version: &str) -> String {
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok());
+    format!("3.6.{}-0", minor.unwrap_or(0_u32).saturating_sub(29))
+}
+
 /// A pod that the kubelet runs from a file, as it tells the API server of it.
-fn mirror(store: &mut Store, component: &str, node: &NodeSpec, now: Timestamp) {
+fn mirror(store: &mut Store, component: &str, tag: &str, node: &NodeSpec, now: Timestamp) {
     let name = format!("{component}-{}", node.name);
+    let image = format!("registry.k8s.io/{component}:{tag}");
+    if let Some(kind) = kind(store, "pods") {
+        let shown = store.get(&kind, "kube-system", &name).ok();
+        if shown.is_some_and(|pod| pod["spec"]["containers"][0]["image"] != image.as_str()) {
+            let at_once = Preconditions {
+                grace_seconds: Some(0),
+                ..Preconditions::default()
+            };
+            // It was there a moment ago.
+            let _ = store.delete(&kind, "kube-system", &name, &at_once, now);
+        }
+    }
     let pod = json!({
         "metadata": {
             "name": name, "labels": {"component": component, "tier": "control-plane"},
@@ -113,7 +160,7 @@ fn mirror(store: &mut Store, component: &str, node: &NodeSpec, now: Timestamp) {
         },
         "spec": {
             "nodeName": node.name, "hostNetwork": true, "priorityClassName": "system-node-critical",
-            "containers": [{"name": component}],
+            "containers": [{"name": component, "image": image}],
         },
     });
     put(store, "pods", "kube-system", pod, now);
@@ -121,7 +168,7 @@ fn mirror(store: &mut Store, component: &str, node: &NodeSpec, now: Timestamp) {
     let status = json!({
         "phase": "Running", "hostIP": node.address, "podIP": node.address, "startTime": since,
         "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}],
-        "containerStatuses": [{"name": component, "ready": true, "started": true, "restartCount": 0}],
+        "containerStatuses": [{"name": component, "image": image, "ready": true, "started": true, "restartCount": 0}],
     });
     write_status(store, "pods", "kube-system", &name, &status);
 }

@@ -18,6 +18,8 @@ pub(crate) enum Kubeadm {
         address: Ipv4Addr,
         /// The token that nodes may join with at first: id and secret.
         token: Option<(String, String)>,
+        /// The `ClusterConfiguration`, as it is written.
+        configuration: String,
         /// The files that kubeadm finds beside its configuration: the cluster's authorities among them.
         files: Vec<GuestFile>,
     },
@@ -44,14 +46,17 @@ pub(crate) struct NodeSpec {
 pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
     let file = job.files.iter().find(|file| file.path.ends_with("/kubeadm.yaml"));
     let documents = documents_of(&file.ok_or("it has no kubeadm.yaml")?.content)?;
-    let of = |kind: &str| documents.iter().find(|d| d["kind"] == kind);
+    let written = |kind: &str| documents.iter().find(|(_, document)| document["kind"] == kind);
+    let of = |kind: &str| written(kind).map(|(_, document)| document);
     if let Some(init) = of("InitConfiguration") {
-        let cluster = of("ClusterConfiguration").ok_or("kubeadm.yaml has no ClusterConfiguration")?;
+        let (configuration, cluster) =
+            written("ClusterConfiguration").ok_or("kubeadm.yaml has no ClusterConfiguration")?;
         return Ok(Kubeadm::Init {
             node: node(init)?,
             version: text(&cluster["kubernetesVersion"]).ok_or("kubernetesVersion is missing")?,
             address: address(&init["localAPIEndpoint"]["advertiseAddress"])?,
             token: text(&init["bootstrapTokens"][0]["token"]).and_then(|t| split(&t)),
+            configuration: configuration.clone(),
             files: ca(&job.files)
                 .map(|_| job.files.clone())
                 .ok_or("it has no ca.crt")?,
@@ -64,6 +69,7 @@ pub(crate) fn read(job: &Begun) -> Result<Kubeadm, String> {
         .iter()
         .find(|file| Some(file.path.as_str()) == join["discovery"]["file"]["kubeConfigPath"].as_str())
         .and_then(|file| documents_of(&file.content).ok()?.into_iter().next())
+        .map(|(_, document)| document)
         .ok_or("the discovery file is missing")?;
     let server = text(&discovery["clusters"][0]["cluster"]["server"]).ok_or("the server is missing")?;
     let host = server
@@ -90,10 +96,12 @@ pub(crate) fn ca(files: &[GuestFile]) -> Option<&[u8]> {
         .map(|file| file.content.as_slice())
 }
 
-fn documents_of(content: &[u8]) -> Result<Vec<Value>, String> {
+/// The documents as they are written, and what they say.
+fn documents_of(content: &[u8]) -> Result<Vec<(String, Value)>, String> {
+    let read = |text: &str| serde_saphyr::from_str(text).map_err(|error| error.to_string());
     String::from_utf8_lossy(content)
         .split("\n---\n")
-        .map(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string()))
+        .map(|text| Ok((format!("{}\n", text.trim_end()), read(text)?)))
         .collect()
 }
 

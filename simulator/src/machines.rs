@@ -5,43 +5,37 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::{Begun, Identity, Os};
 use seedbed_hypervisor::DomainSpec;
 use seedbed_hypervisor::simulated::{Guests, Simulated};
-use seedbed_simulated_api::ApiServer;
 
-use crate::job::{self, Kubeadm, NodeSpec};
+use crate::cluster;
+use crate::control_plane::{Cluster, ControlPlanes};
+use crate::job::NodeSpec;
 use crate::timing::{Timers, Timing};
-use crate::{cluster, workload};
-
-/// Between two looks of a cluster's scheduler, kubelets and controllers at its pods.
-const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// Between two attempts of a worker to join.
-const JOIN_PAUSE: Duration = Duration::from_secs(1);
+use crate::upgrade::{Kept, Script};
 
 /// The machines of a simulated host. Clones are the same machines.
 #[derive(Clone)]
-pub struct Machines(Arc<Inner>);
+pub struct Machines(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     timing: Mutex<Timing>,
-    timers: Arc<dyn Timers>,
-    host: OnceLock<Weak<Simulated>>,
-    listener: OnceLock<Arc<dyn ControlPlanes>>,
+    pub(crate) timers: Arc<dyn Timers>,
+    pub(crate) host: OnceLock<Weak<Simulated>>,
+    pub(crate) listener: OnceLock<Arc<dyn ControlPlanes>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// What is on a root volume, by the volume's name.
-    disks: BTreeMap<String, Disk>,
+    pub(crate) disks: BTreeMap<String, Disk>,
     /// The machines that have power, by their domains' names.
-    on: BTreeMap<String, Power>,
+    pub(crate) on: BTreeMap<String, Power>,
     boots: u64,
     /// How many processes of API servers were started.
-    servers: u64,
+    pub(crate) servers: u64,
     begun: Vec<(String, String)>,
     /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
     failures: BTreeMap<String, (u32, Failure)>,
@@ -60,27 +54,20 @@ pub enum Failure {
     Late,
 }
 
-struct Disk {
-    os: Os,
+pub(crate) struct Disk {
+    pub(crate) os: Os,
     /// The cluster whose control plane it is.
-    cluster: Option<Cluster>,
+    pub(crate) cluster: Option<Cluster>,
     /// The node that its kubelet is, and where.
-    node: Option<(NodeSpec, Ipv4Addr)>,
+    pub(crate) node: Option<(NodeSpec, Ipv4Addr)>,
+    /// Version of its kubelet, once that is known.
+    pub(crate) kubelet: Option<String>,
+    /// What upgrades left on it.
+    pub(crate) upgrades: Kept,
 }
 
-struct Cluster {
-    address: Ipv4Addr,
-    version: String,
-    api: ApiServer,
-    /// What its machine was given for it.
-    files: Vec<GuestFile>,
-    answers: bool,
-    /// Which process the server is, of all that there were.
-    process: u64,
-}
-
-struct Power {
-    disk: String,
+pub(crate) struct Power {
+    pub(crate) disk: String,
     boot: u64,
     agent: bool,
     suspended: bool,
@@ -88,19 +75,9 @@ struct Power {
 
 /// One boot of one machine: what was begun in it ends with it.
 #[derive(Clone)]
-struct Boot {
-    domain: String,
-    number: u64,
-}
-
-/// Who is told of the control planes' APIs.
-pub trait ControlPlanes: Send + Sync + 'static {
-    /// The API at that address answers from now on; the files are those that its machine was given, its authorities among them. An
-    /// error is why it cannot, in the words of its log.
-    fn began(&self, address: Ipv4Addr, api: &ApiServer, files: &[GuestFile]) -> Result<(), String>;
-
-    /// It does not answer any more.
-    fn ended(&self, address: Ipv4Addr);
+pub(crate) struct Boot {
+    pub(crate) domain: String,
+    pub(crate) number: u64,
 }
 
 impl std::fmt::Debug for Machines {
@@ -136,38 +113,12 @@ impl Machines {
         *self.0.timing.lock().unwrap_or_else(PoisonError::into_inner) = timing;
     }
 
-    fn timing(&self) -> Timing {
+    pub(crate) fn timing(&self) -> Timing {
         self.0
             .timing
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    /// The API that answers at that address now.
-    pub fn api(&self, address: Ipv4Addr) -> Option<ApiServer> {
-        let state = self.lock();
-        let cluster = state.cluster_at(address)?;
-        cluster.answers.then(|| cluster.api.clone())
-    }
-
-    /// Which process answers at that address, of all API servers that there were: connections to another one are dead.
-    pub fn server(&self, address: Ipv4Addr) -> Option<u64> {
-        let state = self.lock();
-        let cluster = state.cluster_at(address)?;
-        cluster.answers.then_some(cluster.process)
-    }
-
-    fn next_server(&self) -> u64 {
-        let mut state = self.lock();
-        state.servers += 1;
-        state.servers
-    }
-
-    /// Certificate (PEM) of the CA of the cluster whose API answers at that address.
-    pub fn ca(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
-        let state = self.lock();
-        job::ca(&state.cluster_at(address)?.files).map(<[u8]>::to_vec)
     }
 
     /// The next jobs that begin in that machine fail.
@@ -232,7 +183,7 @@ impl Machines {
         }
     }
 
-    fn is_isolated(&self, domain: &str) -> bool {
+    pub(crate) fn is_isolated(&self, domain: &str) -> bool {
         self.lock().isolated.contains(domain)
     }
 
@@ -246,17 +197,17 @@ impl Machines {
         self.lock().begun.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn after(&self, delay: Duration, work: impl FnOnce(&Self) + Send + 'static) {
+    pub(crate) fn after(&self, delay: Duration, work: impl FnOnce(&Self) + Send + 'static) {
         let machines = self.clone();
         self.0.timers.after(delay, Box::new(move || work(&machines)));
     }
 
     /// Does something with the disk of a machine, unless that boot of it is over.
-    fn in_boot<T>(&self, boot: &Boot, work: impl FnOnce(&mut Disk) -> T) -> Option<T> {
+    pub(crate) fn in_boot<T>(&self, boot: &Boot, work: impl FnOnce(&mut Disk) -> T) -> Option<T> {
         let mut state = self.lock();
         let disk = state
             .on
@@ -281,37 +232,25 @@ impl Machines {
         if let Some(host) = self.0.host.get().and_then(Weak::upgrade) {
             host.agent_changed(&boot.domain, true);
         }
-        let boot = boot.clone();
         if resumes {
-            self.after(self.timing().api_server, move |machines| {
-                let process = machines.next_server();
-                let address = machines.in_boot(&boot, |disk| {
-                    let cluster = disk.cluster.as_mut()?;
-                    cluster.process = process;
-                    cluster.answers = machines.answers(cluster).is_ok();
-                    Some(cluster.address)
-                });
-                if let Some(Some(address)) = address {
-                    machines.tend(address, process);
-                }
-                machines.report_ready(&boot);
-            });
+            self.restart_api(boot, Self::report_ready);
         } else {
-            self.report_ready(&boot);
-        }
-    }
-
-    /// Whether the API of a cluster whose machine has power can be reached; if not, why.
-    fn answers(&self, cluster: &Cluster) -> Result<(), String> {
-        match self.0.listener.get() {
-            Some(listener) => listener.began(cluster.address, &cluster.api, &cluster.files),
-            None => Ok(()),
+            self.report_ready(boot);
         }
     }
 
     fn begin(&self, boot: Boot, begun: &Begun) {
         let token = begun.token.clone();
         self.lock().begun.push((boot.domain.clone(), token.clone()));
+        let upgrade = Script::read(begun);
+        // The first that it does: what it is to take the place of ends, however it goes on.
+        if let Some(script) = &upgrade {
+            self.in_boot(&boot, |disk| {
+                for token in &script.stop {
+                    disk.os.stop(token);
+                }
+            });
+        }
         let failure = self
             .lock()
             .failures
@@ -326,70 +265,15 @@ impl Machines {
             });
             return;
         }
-        let late = failure.is_some();
-        match job::read(begun) {
-            Ok(Kubeadm::Init {
-                node,
-                version,
-                address,
-                token: join_token,
-                files,
-            }) => {
-                // What an earlier attempt left is reset.
-                self.in_boot(&boot, |disk| {
-                    if let (Some(cluster), Some(listener)) = (disk.cluster.take(), self.0.listener.get()) {
-                        listener.ended(cluster.address);
-                    }
-                    disk.node = None;
-                });
-                let init = Init {
-                    boot,
-                    token,
-                    node,
-                    version,
-                    address,
-                    join_token,
-                    files,
-                    fails: late,
-                };
-                self.after(self.timing().api_server, move |machines| machines.init(init));
-            }
-            Ok(Kubeadm::Join {
-                node,
-                server,
-                token: credentials,
-                ca,
-            }) => {
-                let limit = SignedDuration::try_from(self.timing().join_limit).unwrap_or(SignedDuration::MAX);
-                let deadline = self
-                    .0
-                    .timers
-                    .now()
-                    .saturating_add(limit)
-                    .unwrap_or(jiff::Timestamp::MAX);
-                let join = Join {
-                    boot,
-                    token,
-                    node,
-                    server,
-                    credentials,
-                    ca,
-                    deadline,
-                    fails: late,
-                };
-                self.join(join);
-            }
-            Err(why) => {
-                self.in_boot(&boot, |disk| {
-                    disk.os
-                        .log(&token, &format!("this job is not simulated: {why}\n"));
-                    disk.os.end(&token, 1);
-                });
-            }
+        let fails = failure.is_some();
+        match upgrade {
+            Some(script) => self.begin_upgrade(boot, token, script, fails),
+            None => self.begin_bootstrap(boot, begun, fails),
         }
     }
 
-    fn fail(&self, boot: &Boot, token: &str, phase: &str) {
+    /// A job fails because it was wanted.
+    pub(crate) fn fail(&self, boot: &Boot, token: &str, phase: &str) {
         self.in_boot(boot, |disk| {
             disk.os.log(
                 token,
@@ -400,248 +284,11 @@ impl Machines {
             disk.os.end(token, 1);
         });
     }
-
-    /// The API server is up: the control plane's node registers, and the job goes on to its end.
-    fn init(&self, init: Init) {
-        let Init {
-            boot,
-            token,
-            node,
-            version,
-            address,
-            join_token,
-            files,
-            fails,
-        } = init;
-        let now = self.0.timers.now();
-        let timers = self.0.timers.clone();
-        let mut store = cluster::new(
-            &format!("{} {} {token}", boot.domain, boot.number),
-            join_token.as_ref(),
-            now,
-        );
-        cluster::register(&mut store, &node, true, &version, now);
-        let api = ApiServer::new(store, version.clone(), move || timers.now());
-        let process = self.next_server();
-        let is_on = self.in_boot(&boot, |disk| {
-            disk.os.log(&token, "seedbed: phase kubeadm\n");
-            let cluster = Cluster {
-                address,
-                version,
-                api,
-                files,
-                answers: true,
-                process,
-            };
-            if let Err(why) = self.answers(&cluster) {
-                disk.os.log(&token, &format!("kube-apiserver: {why}\n"));
-                disk.os.end(&token, 1);
-                return false;
-            }
-            disk.node = Some((node, address));
-            disk.cluster = Some(cluster);
-            true
-        });
-        if is_on != Some(true) {
-            return;
-        }
-        self.tend(address, process);
-        self.report_ready(&boot);
-        self.after(self.timing().init, move |machines| {
-            if fails {
-                machines.fail(&boot, &token, "addon");
-                return;
-            }
-            let ended = machines.in_boot(&boot, |disk| {
-                disk.os.log(&token, "seedbed: phase done\n");
-                disk.os.end(&token, 0);
-            });
-            if ended.is_some() {
-                machines.with_api(address, |store, now| cluster::set_dns(store, false, now));
-                machines.bring_dns(address);
-            }
-        });
-    }
-
-    /// Looks after the pods of a cluster for as long as that process is its API server.
-    fn tend(&self, address: Ipv4Addr, process: u64) {
-        self.after(HOUSEKEEPING, move |machines| {
-            let (is_its, kubelets) = {
-                let state = machines.lock();
-                let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
-                let is_its = clusters.any(|c| c.address == address && c.process == process);
-                (is_its, state.kubelets(address))
-            };
-            if is_its {
-                machines.with_api(address, |store, now| workload::tend(store, &kubelets, now));
-                machines.tend(address, process);
-            }
-        });
-    }
-
-    /// CoreDNS becomes available once the API has answered for a while.
-    fn bring_dns(&self, address: Ipv4Addr) {
-        self.after(self.timing().dns, move |machines| {
-            let told = machines.with_api(address, |store, now| cluster::set_dns(store, true, now));
-            if told.is_none() && machines.knows(address) {
-                machines.bring_dns(address);
-            }
-        });
-    }
-
-    /// Whether there is a control plane of that address, on or off.
-    fn knows(&self, address: Ipv4Addr) -> bool {
-        let state = self.lock();
-        let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
-        clusters.any(|cluster| cluster.address == address)
-    }
-
-    /// A worker asks whether it may join, again and again.
-    fn join(&self, join: Join) {
-        if self.in_boot(&join.boot, |_| ()).is_none() {
-            return;
-        }
-        let trusted = self.ca(join.server).is_some_and(|ca| ca == join.ca);
-        let admitted = trusted
-            && !self.is_isolated(&join.boot.domain)
-            && self
-                .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
-                .unwrap_or(false);
-        if admitted {
-            self.after(self.timing().join, move |machines| machines.joined(join));
-        } else if self.0.timers.now() < join.deadline {
-            self.after(JOIN_PAUSE, move |machines| machines.join(join));
-        } else {
-            self.in_boot(&join.boot, |disk| {
-                disk.os
-                    .log(&join.token, "error execution phase kubelet-start: timed out\n");
-                disk.os.end(&join.token, 1);
-            });
-        }
-    }
-
-    fn joined(&self, join: Join) {
-        if self.in_boot(&join.boot, |_| ()).is_none() {
-            return;
-        }
-        let version = {
-            let state = self.lock();
-            state.cluster_at(join.server).map(|c| c.version.clone())
-        };
-        let Some(version) = version else {
-            return self.join(join);
-        };
-        let registered = self.with_api(join.server, |store, now| {
-            cluster::register(store, &join.node, false, &version, now);
-        });
-        if registered.is_none() {
-            return self.join(join);
-        }
-        if join.fails {
-            self.fail(&join.boot, &join.token, "kubelet-start");
-            return;
-        }
-        self.in_boot(&join.boot, |disk| {
-            disk.node = Some((join.node, join.server));
-            disk.os.log(&join.token, "seedbed: phase done\n");
-            disk.os.end(&join.token, 0);
-        });
-        self.report_ready(&join.boot);
-    }
-
-    /// The kubelet of a machine, if it is a node, registers it where it is not and says that it is Ready, as soon as it can.
-    fn report_ready(&self, boot: &Boot) {
-        let boot = boot.clone();
-        self.after(self.timing().node_ready, move |machines| {
-            let Some(node) =
-                machines.in_boot(&boot, |disk| disk.node.clone().zip(Some(disk.cluster.is_some())))
-            else {
-                return;
-            };
-            let Some(((node, server), control_plane)) = node else {
-                return;
-            };
-            let version = {
-                let state = machines.lock();
-                state.cluster_at(server).map(|cluster| cluster.version.clone())
-            };
-            let told = version
-                .filter(|_| !machines.is_isolated(&boot.domain))
-                .and_then(|version| {
-                    machines.with_api(server, |store, now| {
-                        cluster::register(store, &node, control_plane, &version, now);
-                        cluster::set_ready(store, &node.name, true, now);
-                    })
-                });
-            if told.is_none() {
-                machines.report_ready(&boot);
-            }
-        });
-    }
-
-    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless a machine runs that is this node.
-    fn missed(&self, disk: &str) {
-        let node = {
-            let state = self.lock();
-            let Some((node, server)) = state.disks.get(disk).and_then(|d| d.node.clone()) else {
-                return;
-            };
-            let is_it = |other: &Disk| {
-                other
-                    .node
-                    .as_ref()
-                    .is_some_and(|(other, at)| other.name == node.name && *at == server)
-            };
-            let mut running = state.on.values().filter_map(|power| state.disks.get(&power.disk));
-            if running.any(is_it) {
-                return;
-            }
-            (node, server)
-        };
-        let (node, server) = node;
-        self.with_api(server, |store, now| {
-            cluster::set_ready(store, &node.name, false, now);
-        });
-    }
-
-    /// Does something in a cluster's API, if it answers.
-    fn with_api<T>(
-        &self,
-        address: Ipv4Addr,
-        work: impl FnOnce(&mut seedbed_simulated_api::Store, jiff::Timestamp) -> T,
-    ) -> Option<T> {
-        let api = self.api(address)?;
-        let now = self.0.timers.now();
-        Some(api.with(|store| work(store, now)))
-    }
-}
-/// A worker's job.
-struct Join {
-    boot: Boot,
-    token: String,
-    node: NodeSpec,
-    server: Ipv4Addr,
-    credentials: (String, String),
-    ca: Vec<u8>,
-    deadline: jiff::Timestamp,
-    fails: bool,
-}
-
-/// A control plane's job.
-struct Init {
-    boot: Boot,
-    token: String,
-    node: NodeSpec,
-    version: String,
-    address: Ipv4Addr,
-    join_token: Option<(String, String)>,
-    files: Vec<GuestFile>,
-    fails: bool,
 }
 
 impl State {
     /// The nodes of the cluster at that address whose kubelets run and reach it.
-    fn kubelets(&self, address: Ipv4Addr) -> BTreeSet<String> {
+    pub(crate) fn kubelets(&self, address: Ipv4Addr) -> BTreeSet<String> {
         let reach = |(domain, power): &(&String, &Power)| {
             power.agent && !power.suspended && !self.isolated.contains(*domain)
         };
@@ -653,13 +300,22 @@ impl State {
             .collect()
     }
 
-    /// The cluster whose control plane has that address and power.
-    fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
+    /// The control plane's disk of the cluster at that address, where it has power.
+    pub(crate) fn control_plane_at(&self, address: Ipv4Addr) -> Option<&Disk> {
         self.on
             .values()
             .filter(|power| !power.suspended)
-            .filter_map(|power| self.disks.get(&power.disk)?.cluster.as_ref())
-            .find(|cluster| cluster.address == address)
+            .filter_map(|power| self.disks.get(&power.disk))
+            .find(|disk| {
+                disk.cluster
+                    .as_ref()
+                    .is_some_and(|cluster| cluster.address == address)
+            })
+    }
+
+    /// The cluster whose control plane has that address and power.
+    pub(crate) fn cluster_at(&self, address: Ipv4Addr) -> Option<&Cluster> {
+        self.control_plane_at(address)?.cluster.as_ref()
     }
 }
 
@@ -689,6 +345,8 @@ impl Guests for Machines {
                 ),
                 cluster: None,
                 node: None,
+                kubelet: None,
+                upgrades: Kept::default(),
             });
             disk.os.reboot(format!("boot-{number}"));
             disk.os.set_address(address.map(Into::into));
@@ -714,10 +372,7 @@ impl Guests for Machines {
                 return;
             };
             if let Some(cluster) = state.disks.get_mut(&power.disk).and_then(|d| d.cluster.as_mut()) {
-                cluster.answers = false;
-                if let Some(listener) = self.0.listener.get() {
-                    listener.ended(cluster.address);
-                }
+                self.ends(cluster);
             }
             power.disk
         };

@@ -23,6 +23,17 @@ pub struct Timing {
     pub dns: Duration,
     /// How long a worker's job tries to join before it fails.
     pub join_limit: Duration,
+    /// From the beginning of a job that keeps, or forgets, what an upgrade is undone with to its end.
+    pub snapshot: Duration,
+    /// From the beginning of a job that puts programs on the disk to its end.
+    pub preload: Duration,
+    /// From the moment when a control plane's configuration is as it shall be to the end of the job that replaces it. The API server
+    /// goes after a fifth of it, and is away for [`Timing::api_server`].
+    pub control_plane: Duration,
+    /// From the beginning of a job that replaces a kubelet to its end.
+    pub kubelet: Duration,
+    /// From the beginning of a job that replaces kube-proxy and CoreDNS to its end.
+    pub addons: Duration,
 }
 
 impl Default for Timing {
@@ -37,6 +48,11 @@ impl Default for Timing {
             node_monitor_grace: Duration::from_secs(50),
             dns: Duration::from_secs(5),
             join_limit: Duration::from_mins(15),
+            snapshot: Duration::from_secs(1),
+            preload: Duration::from_secs(3),
+            control_plane: Duration::from_secs(20),
+            kubelet: Duration::from_secs(4),
+            addons: Duration::from_secs(4),
         }
     }
 }

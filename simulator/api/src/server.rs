@@ -37,6 +37,7 @@ pub struct ApiServer {
     changed: Arc<watch::Sender<u64>>,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     version: Arc<str>,
+    emulated: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -58,6 +59,18 @@ impl ApiServer {
             changed: Arc::new(watch::channel(revision).0),
             now: Arc::new(now),
             version: version.into(),
+            emulated: None,
+        }
+    }
+
+    /// Another server of the same objects, as after a restart: of that version, which behaves like that minor version (such as
+    /// `1.35`), or like its own.
+    #[must_use]
+    pub fn restarted(&self, version: &str, emulated: Option<&str>) -> Self {
+        Self {
+            version: version.into(),
+            emulated: emulated.map(Into::into),
+            ..self.clone()
         }
     }
 
@@ -124,9 +137,14 @@ impl ApiServer {
 
     fn version_info(&self) -> Value {
         let version = &*self.version;
-        let mut numbers = version.trim_start_matches('v').split('.');
+        let (major, minor) = numbers(version);
+        let (emulated_major, emulated_minor) = self.emulated.as_deref().map_or((major, minor), numbers);
+        // What kube-apiserver takes where no flag says otherwise: the minor version before the one that it behaves like.
+        let compatible: Option<u32> = emulated_minor.parse().ok();
+        let compatible = compatible.map_or(0, |minor| minor.saturating_sub(1));
         json!({
-            "major": numbers.next().unwrap_or_default(), "minor": numbers.next().unwrap_or_default(),
+            "major": major, "minor": minor, "emulationMajor": emulated_major, "emulationMinor": emulated_minor,
+            "minCompatibilityMajor": emulated_major, "minCompatibilityMinor": compatible.to_string(),
             "gitVersion": version, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
             "goVersion": "go1", "compiler": "gc", "platform": "linux/amd64",
         })
@@ -230,6 +248,15 @@ impl ApiServer {
         });
         response(200, frames.boxed())
     }
+}
+
+/// The first two numbers of a version.
+fn numbers(version: &str) -> (&str, &str) {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    )
 }
 
 /// One watch, and where it is.

@@ -34,6 +34,43 @@ fn code(error: &Error) -> u16 {
     }
 }
 
+async fn version(server: &ApiServer) -> serde_json::Value {
+    let request = http::Request::get("/version").body(Vec::new()).unwrap();
+    client(server).request(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_restarted_server_has_the_same_objects_and_says_what_it_behaves_like() {
+    let first = server();
+    let own = version(&first).await;
+    assert_eq!(
+        (&own["gitVersion"], &own["emulationMinor"]),
+        (&json!("v1.35.4"), &json!("35"))
+    );
+    assert_eq!(own["minCompatibilityMinor"], "34");
+    let maps = Api::<ConfigMap>::namespaced(client(&first), "default");
+    let made = config_map(json!({"metadata": {"name": "a"}}));
+    maps.create(&PostParams::default(), &made).await.unwrap();
+
+    let second = first.restarted("v1.36.3", Some("1.35"));
+    let told = version(&second).await;
+    for (field, expected) in [
+        ("gitVersion", "v1.36.3"),
+        ("major", "1"),
+        ("minor", "36"),
+        ("emulationMajor", "1"),
+        ("emulationMinor", "35"),
+        ("minCompatibilityMajor", "1"),
+        ("minCompatibilityMinor", "34"),
+    ] {
+        assert_eq!(told[field], expected, "{field}");
+    }
+    let maps = Api::<ConfigMap>::namespaced(client(&second), "default");
+    maps.get("a").await.unwrap();
+    let plain = version(&second.restarted("v1.36.3", None)).await;
+    assert_eq!(plain["emulationMinor"], "36");
+}
+
 #[tokio::test]
 async fn what_has_lost_its_owner_is_collected() {
     let server = server();

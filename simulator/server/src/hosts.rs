@@ -70,6 +70,10 @@ fn timing(settings: &Settings) -> Timing {
         join: durations.join,
         node_ready: durations.node_ready,
         dns: durations.dns,
+        // No fields of their own: what replaces something takes about as long as what made it.
+        control_plane: durations.api_server * 2 + durations.init,
+        kubelet: durations.join,
+        addons: durations.init,
         ..Timing::default()
     }
 }

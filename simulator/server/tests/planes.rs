@@ -140,6 +140,29 @@ async fn a_control_plane_without_power_refuses_connections_and_ends_those_that_t
 }
 
 #[tokio::test]
+async fn a_server_that_takes_the_place_of_another_ends_its_connections_and_has_its_objects() {
+    let address = Ipv4Addr::new(127, 203, 18, 13);
+    let pki = ClusterPki::generate(now()).unwrap();
+    let planes = Planes::default();
+    let first = api();
+    planes.began(address, &first, &files(&pki)).unwrap();
+    let client = client(address, &pki.ca, &pki.ca, "system:masters");
+    let admin = Api::<ConfigMap>::namespaced(client.clone(), "default");
+    admin.create(&PostParams::default(), &named("a")).await.unwrap();
+    assert_eq!(client.apiserver_version().await.unwrap().git_version, "v1.35.4");
+    let mut watched = admin.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    watched.next().await.unwrap().unwrap();
+
+    planes.ended(address);
+    let end = tokio::time::timeout(LIMIT, watched.next()).await.unwrap();
+    assert!(end.is_none_or(|event| event.is_err()), "the watch went on");
+    let second = first.restarted("v1.36.3", Some("1.35"));
+    planes.began(address, &second, &files(&pki)).unwrap();
+    assert_eq!(client.apiserver_version().await.unwrap().git_version, "v1.36.3");
+    admin.get("a").await.unwrap();
+}
+
+#[tokio::test]
 async fn an_address_that_is_not_on_loopback_is_refused_with_what_to_do() {
     let pki = ClusterPki::generate(now()).unwrap();
     let error = Planes::default()

@@ -39,6 +39,14 @@ pub fn upgrade(name: &str, cluster: &str, version: &str) -> Value {
     }))
 }
 
+/// An upgrade of that cluster to that version, whose control plane is watched for a short while.
+pub fn carried_out(name: &str, cluster: &str, version: &str) -> Value {
+    with_defaults::<ClusterUpgrade>(json!({
+        "apiVersion": "seedbed.dev/v1alpha1", "kind": "ClusterUpgrade", "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": cluster}, "version": version, "soak": "20s"},
+    }))
+}
+
 /// A host whose machines have addresses of that range.
 pub fn host(name: &str, range: &str) -> Value {
     with_defaults::<HypervisorHost>(json!({

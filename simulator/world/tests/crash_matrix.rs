@@ -113,5 +113,8 @@ matrix! {
     kubeadm_fails: &scenarios::FAILED;
     the_control_plane_begins_anew_while_a_worker_joins: &scenarios::BEGUN_ANEW;
     an_address_that_no_machine_has_is_released: &scenarios::RESERVED;
+    an_address_that_a_machine_has_is_reserved_again: &scenarios::LOST;
     what_lost_its_owner_is_removed: &scenarios::ORPHANED;
+    a_cluster_is_upgraded: &scenarios::UPGRADED;
+    a_version_is_set_back: &scenarios::SET_BACK;
 }

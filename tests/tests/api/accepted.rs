@@ -189,6 +189,7 @@ async fn first_sight(cases: Cases) {
         "ControlPlaneReady",
         "WorkersReady",
         "DNSReady",
+        "VersionDrift",
         "NetworkPolicyEnforced",
     ];
     let wanted: [(&str, &str, &[&str]); 5] = [

@@ -195,8 +195,8 @@ async fn columns(cases: Cases) {
     assert_eq!(
         header(&upgrades),
         [
-            "NAME", "CLUSTER", "FROM", "TO", "PHASE", "STEPS", "ERRORS", "WARNINGS", "AGE", "REASON",
-            "MESSAGE"
+            "NAME", "CLUSTER", "FROM", "TO", "PHASE", "STEP", "UNDOABLE", "ERRORS", "WARNINGS", "AGE",
+            "REASON", "MESSAGE"
         ]
     );
     assert!(

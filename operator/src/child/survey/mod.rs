@@ -175,6 +175,6 @@ mod tests {
         let Observed::Unknown(why) = &seen.pods else {
             panic!("{seen:?}");
         };
-        assert!(why.contains("not done within 30 s"), "{why}");
+        assert!(why.contains("not done within 60 s"), "{why}");
     }
 }

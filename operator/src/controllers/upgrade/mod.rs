@@ -91,6 +91,10 @@ async fn plan(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Acti
     let is_said = upgrade.status.as_ref() == Some(&status);
     let later = transitions::save_paced(world, &api, &upgrade, status).await?;
     let Some(entry) = entry else {
+        if is_said && finalizer::is_set(&upgrade) {
+            // It was begun once, and nothing is recorded of that any more: there is nothing to keep it for.
+            carry::let_go(&upgrade, world).await?;
+        }
         let waits = matches!(
             verdict,
             Verdict::Said(Summary::Progressing(Reason::Queued, _) | Summary::Unknown(..))

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use seedbed_hypervisor::{Boot, DomainSpec, DomainType, Owner};
-use seedbed_simulated_api::Kind;
+use seedbed_simulated_api::{Kind, Subresource};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Sim;
 use super::script::{CLUSTERS, POOLS, What};
 use super::truth::path;
+use super::{NEWER, Sim, VERSION};
 use crate::{Chance, Host, NAMESPACE, Operator, objects};
 
 /// The version that upgrades lead to: a version of which there is no release, which every plan has to say.
@@ -83,6 +83,38 @@ impl Sim {
             What::DeleteUpgrade(cluster) => {
                 let _ = world.delete("ClusterUpgrade", &format!("{}-next", CLUSTERS[*cluster]));
             }
+            What::EditVersion(cluster, newer) => {
+                let version = if *newer { NEWER } else { VERSION };
+                let _ = world.change("DevCluster", CLUSTERS[*cluster], &json!({"version": version}));
+            }
+            What::Upgrade(cluster, soak) => {
+                let name = CLUSTERS[*cluster];
+                let mut object = objects::carried_out(&format!("{name}-by-hand"), name, NEWER);
+                object["spec"]["soak"] = format!("{soak}s").into();
+                let _ = world.create(object);
+            }
+            What::CancelUpgrade(cluster, which) => {
+                if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
+                    let _ = world.change("ClusterUpgrade", &name, &json!({"cancel": true}));
+                }
+            }
+            What::DropUpgrade(cluster, which) => {
+                if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
+                    let _ = world.delete("ClusterUpgrade", &name);
+                }
+            }
+            What::LoseStatus(cluster, which) => {
+                if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
+                    let kind = world.kind("ClusterUpgrade");
+                    let none = json!({"status": null});
+                    let _ = world
+                        .api()
+                        .with(|store| store.merge(&kind, NAMESPACE, &name, &none, Subresource::Status));
+                }
+            }
+            What::LoseJournal(cluster) => {
+                let _ = world.delete("ConfigMap", &format!("{}-upgrade", CLUSTERS[*cluster]));
+            }
             What::DeleteMachine(which) => {
                 if let Some(name) = self.nth_machine(*which) {
                     let _ = self.world.delete("DevMachine", &name);
@@ -95,6 +127,21 @@ impl Sim {
             What::RunPods(cluster, number) => self.run_pods(CLUSTERS[*cluster], *number),
             _ => {}
         }
+    }
+
+    /// Name of one of the cluster's upgrades that are carried out, meant by its place among them.
+    fn nth_upgrade(&self, cluster: &str, which: u64) -> Option<String> {
+        let mut names: Vec<String> = self
+            .world
+            .all("ClusterUpgrade")
+            .iter()
+            .filter(|upgrade| {
+                upgrade["spec"]["clusterRef"]["name"] == cluster && upgrade["spec"]["dryRun"] != true
+            })
+            .filter_map(|upgrade| path(upgrade, &["metadata", "name"]).map(str::to_owned))
+            .collect();
+        names.sort();
+        Chance::new(which).pick(&names).cloned()
     }
 
     /// A user runs pods in a child cluster that answers, and says how many have to stay.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::script::CLUSTERS;
 use super::truth::{path, uid};
-use super::{Sim, picture};
+use super::{NEWER, Sim, picture};
 use crate::{NAMESPACE, Undisturbed, World};
 
 /// How long it may take until all is well, and steady.
@@ -65,7 +65,10 @@ impl Sim {
             host.machines.fail_no_jobs();
         }
         for cluster in CLUSTERS {
-            let spec = json!({"paused": false, "deletionPolicy": "Delete"});
+            let mut spec = json!({"paused": false, "deletionPolicy": "Delete"});
+            if self.has_newer() {
+                spec["version"] = NEWER.into();
+            }
             // One that is not there need not be changed.
             let _ = self.world.change("DevCluster", cluster, &spec);
         }
@@ -209,7 +212,23 @@ impl Sim {
                     !going(object)
                         && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
                 })
-        }) && self.world.all("ClusterUpgrade").iter().all(is_told)
+        }) && self
+            .world
+            .all("ClusterUpgrade")
+            .iter()
+            .all(|upgrade| is_told(upgrade) || has_ended(upgrade))
+            && self.world.all("DevCluster").iter().all(|cluster| {
+                let name = path(cluster, &["metadata", "name"]).unwrap_or_default();
+                self.world
+                    .condition("DevCluster", name, "VersionDrift")
+                    .as_deref()
+                    == Some("False")
+            })
+    }
+
+    /// Whether there is a newer version, which all clusters run in the end.
+    fn has_newer(&self) -> bool {
+        self.world.get("KubernetesRelease", NEWER).is_some()
     }
 
     fn has_no_cluster(&self, pool: &Value) -> bool {
@@ -238,6 +257,7 @@ impl Sim {
                 ));
             }
         }
+        self.get_upgrades_on();
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.again)
             .into_iter()
             .partition(|(name, _)| self.world.get("DevCluster", name).is_none());
@@ -250,6 +270,45 @@ impl Sim {
             let _ = self.world.create(object);
         }
         self.oracle.user_did();
+    }
+
+    /// What an upgrade's message says: one that failed is deleted to try again, and a budget that lets no pod go is made wider.
+    fn get_upgrades_on(&self) {
+        for cluster in self.world.all("DevCluster") {
+            let name = path(&cluster, &["metadata", "name"]).unwrap_or_default();
+            let is_its =
+                |upgrade: &&Value| upgrade["spec"]["clusterRef"]["name"] == name && has_ended(upgrade);
+            if reason(&cluster, "VersionDrift") == Some("UpgradeFailed") {
+                for upgrade in self.world.all("ClusterUpgrade").iter().filter(is_its) {
+                    self.remove("ClusterUpgrade", upgrade);
+                }
+            }
+        }
+        for upgrade in self.world.all("ClusterUpgrade") {
+            if reason(&upgrade, "Stalled") != Some("DrainBlocked") {
+                continue;
+            }
+            let cluster = path(&upgrade, &["spec", "clusterRef", "name"]).unwrap_or_default();
+            let object = self.world.get("DevCluster", cluster).unwrap_or_default();
+            let Some(api) = self.child_of(&object) else {
+                continue;
+            };
+            let now = self.world.now();
+            api.with(|store| {
+                let Some(kind) = store.kinds().of_plural("poddisruptionbudgets").cloned() else {
+                    return;
+                };
+                let all = seedbed_simulated_api::Selector::default();
+                let names: Vec<String> = store
+                    .list(&kind, "default", &all)
+                    .filter_map(|budget| path(budget, &["metadata", "name"]).map(str::to_owned))
+                    .collect();
+                for name in names {
+                    // Gone already is as good.
+                    let _ = store.delete(&kind, "default", &name, &Preconditions::default(), now);
+                }
+            });
+        }
     }
 
     fn remove(&self, kind: &str, object: &Value) {
@@ -286,6 +345,11 @@ impl Sim {
         let mut settings = self.world.settings().clone();
         settings.election = false;
         let other = World::new(settings, Arc::new(Undisturbed));
+        if self.has_newer() {
+            other
+                .create(crate::objects::release(NEWER))
+                .map_err(|refusal| refusal.message)?;
+        }
         let _operator = other.operator();
         for kind in ["DevCluster", "NodePool"] {
             for object in self.world.all(kind) {
@@ -377,6 +441,21 @@ fn is_told(upgrade: &Value) -> bool {
             Some("PreflightFailed") => of_release,
             _ => false,
         }
+}
+
+/// Whether an upgrade has come to its end, and holds nothing any more.
+fn has_ended(upgrade: &Value) -> bool {
+    let conditions = upgrade["status"]["conditions"].as_array();
+    let ended = conditions.into_iter().flatten().any(|c| {
+        c["type"] == "Succeeded"
+            && (c["status"] == "True"
+                || ["RolledBack", "Cancelled"].contains(&c["reason"].as_str().unwrap_or_default()))
+    });
+    ended
+        && upgrade["metadata"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        && upgrade["metadata"]["generation"] == upgrade["status"]["observedGeneration"]
 }
 
 /// Why that condition is true, if it is.

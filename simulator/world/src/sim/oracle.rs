@@ -49,6 +49,8 @@ struct State {
     secrets: Secrets,
     /// Tokens of the jobs that were begun.
     jobs: BTreeSet<String>,
+    /// Tokens of jobs that upgrades have written down.
+    of_upgrades: BTreeSet<String>,
     /// What is somebody else's and what the present call would change.
     somebody_elses: Option<String>,
     /// Whether an operator's clock was ever set: what it takes for the time does not count then.
@@ -227,10 +229,17 @@ impl Oracle {
             && let Some(host) = self.world.hosts().get(host)
         {
             let begun = host.machines.begun();
-            let problem = self
-                .world
-                .api()
-                .with(|store| order::job_ahead(&Objects(store), NAMESPACE, &begun, &mut self.lock().jobs));
+            let problem = self.world.api().with(|store| {
+                let mut state = self.lock();
+                let state = &mut *state;
+                order::job_ahead(
+                    &Objects(store),
+                    NAMESPACE,
+                    &begun,
+                    &mut state.jobs,
+                    &state.of_upgrades,
+                )
+            });
             if let Some(problem) = problem {
                 self.violated(&problem);
             }
@@ -295,6 +304,9 @@ impl Oracle {
                         cluster.is_some_and(|cluster| super::child_of(&self.world, cluster).is_some());
                     let name = path(&event.object, &["metadata", "name"]).filter(|_| !answers);
                     state.unreached.extend(name.map(str::to_owned));
+                }
+                if event.kind.kind == "ClusterUpgrade" {
+                    state.of_upgrades.extend(order::tokens(&event.object));
                 }
                 let problem = examine(event, author, store, &hosts, now, &mut state);
                 first = first.or(problem);

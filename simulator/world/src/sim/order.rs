@@ -54,16 +54,17 @@ pub(crate) fn somebody_elses(step: &Step, contents: &Inventory) -> Option<String
     }
 }
 
-/// A job that was begun and is not written down in its machine's status; looked at once for each.
+/// A job that was begun and is written down neither in its machine's status nor in an upgrade's; looked at once for each.
 pub(crate) fn job_ahead(
     objects: &Objects<'_>,
     namespace: &str,
     begun: &[(String, String)],
     known: &mut BTreeSet<String>,
+    of_upgrades: &BTreeSet<String>,
 ) -> Option<String> {
     let mut ahead = None;
     for (domain, token) in begun {
-        if !known.insert(token.clone()) {
+        if !known.insert(token.clone()) || of_upgrades.contains(token) {
             continue;
         }
         let name = domain
@@ -99,8 +100,33 @@ pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> 
             let (was, is) = (of(before)?, of(after));
             (is < Some(was)).then(|| format!("its bootstrap was at {was:?} and is at {is:?}"))
         }
+        "ClusterUpgrade" => {
+            let of = |object: &Value| object["status"]["transitions"].as_i64().unwrap_or_default();
+            let passed = |object: &Value| object["status"]["undoable"] == "No";
+            // A status that somebody took away comes back.
+            if before["status"]["steps"].is_null() || after["status"]["steps"].is_null() {
+                return None;
+            }
+            if of(after) < of(before) {
+                return Some(format!(
+                    "its steps were at {} and are at {}",
+                    of(before),
+                    of(after)
+                ));
+            }
+            let undone = passed(before) && !after["status"]["undo"].is_null();
+            undone.then(|| "it is undone although it has passed its point of no return".to_owned())
+        }
         _ => None,
     }
+}
+
+/// Tokens of the jobs that an upgrade has written down.
+pub(crate) fn tokens(upgrade: &Value) -> impl Iterator<Item = String> {
+    let steps = upgrade["status"]["steps"].as_array().cloned().unwrap_or_default();
+    steps
+        .into_iter()
+        .filter_map(|step| step["token"].as_str().map(str::to_owned))
 }
 
 /// A status that was made for what the object was before somebody changed it: what was read is written over what is there by now.

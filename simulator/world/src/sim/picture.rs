@@ -109,13 +109,19 @@ fn user_object(kind: &str, object: &Value) -> String {
 
 fn machine(object: &Value) -> String {
     let status = &object["status"];
+    // An upgrade changes in place what a machine was made from.
+    let mut spec = object["spec"].clone();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("version");
+        fields.remove("templateHash");
+    }
     format!(
         "DevMachine {} {} finalizers={} labels={} spec={} phase={} power={} bootstrap={} owners={}",
         group(path(object, &["metadata", "name"]).unwrap_or_default()),
         conditions(object),
         object["metadata"]["finalizers"],
         object["metadata"]["labels"],
-        object["spec"],
+        spec,
         status["phase"],
         status["powerState"],
         status["bootstrap"]["phase"],

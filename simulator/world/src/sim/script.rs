@@ -27,6 +27,8 @@ pub struct Script {
     pub(crate) events: Vec<Event>,
     /// How long until everything is mended.
     pub(crate) length: Duration,
+    /// Whether there is a newer version, to which clusters are upgraded.
+    pub(crate) upgrades: bool,
 }
 
 /// Something that happens at a moment.
@@ -55,6 +57,18 @@ pub(crate) enum What {
     /// A user asks for the plan of a cluster's upgrade, if there is none yet.
     PlanUpgrade(usize),
     DeleteUpgrade(usize),
+    /// A user asks for the newer version of a cluster, or for the older one.
+    EditVersion(usize, bool),
+    /// A user makes an upgrade of a cluster by hand, whose control plane is watched for that many seconds.
+    Upgrade(usize, u64),
+    /// A user cancels one of a cluster's upgrades.
+    CancelUpgrade(usize, u64),
+    /// A user deletes one of them.
+    DropUpgrade(usize, u64),
+    /// A backup without statuses is restored, as far as one of them goes.
+    LoseStatus(usize, u64),
+    /// Somebody deletes a cluster's journal.
+    LoseJournal(usize),
     DeleteMachine(u64),
     /// A user deletes one of a cluster's Secrets.
     DeleteSecret(usize, &'static str),
@@ -143,6 +157,13 @@ impl Script {
             }
         }
         events.extend(upgrades(&mut Chance::new(seed).of("upgrades"), clusters, length));
+        let carried_out = carried_out(
+            &mut Chance::new(seed).of("upgrades that are carried out"),
+            clusters,
+            length,
+        );
+        let upgrades = !carried_out.is_empty();
+        events.extend(carried_out);
         events.sort_by_key(|event| event.at);
         Self {
             hosts,
@@ -150,6 +171,7 @@ impl Script {
             weather: Weather::drawn(&mut chance),
             events,
             length,
+            upgrades,
         }
     }
 
@@ -208,6 +230,29 @@ fn upgrades(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event
                 What::DeleteUpgrade(cluster)
             },
         }
+    };
+    (0..many).map(one).collect()
+}
+
+/// The same of those that are carried out.
+fn carried_out(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
+    let many = if chance.happens(100_000) {
+        1 + chance.below(7)
+    } else {
+        0
+    };
+    let one = |_| {
+        let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
+        let at = chance.between(Duration::ZERO, length);
+        let what = match chance.below(12) {
+            0..=3 => What::EditVersion(cluster, chance.happens(750_000)),
+            4..=6 => What::Upgrade(cluster, chance.below(90)),
+            7 | 8 => What::CancelUpgrade(cluster, chance.number()),
+            9 => What::DropUpgrade(cluster, chance.number()),
+            10 => What::LoseStatus(cluster, chance.number()),
+            _ => What::LoseJournal(cluster),
+        };
+        Event { at, what }
     };
     (0..many).map(one).collect()
 }

@@ -174,6 +174,7 @@ async fn end(world: &World) -> Lines {
     for kind in [
         "DevCluster",
         "NodePool",
+        "ClusterUpgrade",
         "DevMachine",
         "HypervisorHost",
         "KubernetesRelease",

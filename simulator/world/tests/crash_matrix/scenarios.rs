@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use seedbed_hypervisor::{Hypervisor, Reservation};
-use seedbed_simulated_api::{Selector, Subresource};
-use seedbed_simulation::objects::{cluster, pool};
+use seedbed_simulated_api::{ApiServer, Selector, Subresource};
+use seedbed_simulation::objects::{carried_out, cluster, pool, release};
 use seedbed_simulation::{NAMESPACE, Settings, World};
 use seedbed_simulator::Failure;
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use crate::run::Stage;
 
 /// The Kubernetes version of all clusters.
 pub const VERSION: &str = "v1.35.4";
+/// What some of them are upgraded to.
+const NEXT: &str = "v1.36.3";
 
 /// What happens in a world.
 pub struct Scenario {
@@ -28,7 +30,8 @@ pub struct Scenario {
 
 /// All of them, in the order in which they count: an effect is tried in the first scenario that reaches it.
 pub const SCENARIOS: &[Scenario] = &[
-    MADE, SHRUNK, DELETED, RETAINED, REPLACED, FAILED, BEGUN_ANEW, RESERVED, ORPHANED,
+    MADE, SHRUNK, DELETED, RETAINED, REPLACED, FAILED, BEGUN_ANEW, RESERVED, LOST, ORPHANED, UPGRADED,
+    TAKEN_BACK, SET_BACK,
 ];
 
 /// A cluster is made.
@@ -87,11 +90,39 @@ pub const RESERVED: Scenario = Scenario {
     perform: |stage| reserved(stage).boxed_local(),
 };
 
+/// The address of a machine that runs is not reserved any more.
+pub const LOST: Scenario = Scenario {
+    name: "lost",
+    prepare: |_| {},
+    perform: |stage| lost(stage).boxed_local(),
+};
+
 /// Somebody takes the finalizers off, and the host's policy is to remove what is left then.
 pub const ORPHANED: Scenario = Scenario {
     name: "orphaned",
     prepare: |_| {},
     perform: |stage| orphaned(stage).boxed_local(),
+};
+
+/// A cluster is upgraded, with a pod on its worker.
+pub const UPGRADED: Scenario = Scenario {
+    name: "upgraded",
+    prepare: |_| {},
+    perform: |stage| upgraded(stage).boxed_local(),
+};
+
+/// An upgrade is cancelled when the new control plane runs already.
+pub const TAKEN_BACK: Scenario = Scenario {
+    name: "taken back",
+    prepare: |_| {},
+    perform: |stage| taken_back(stage).boxed_local(),
+};
+
+/// A version is edited and set back before anything was begun.
+pub const SET_BACK: Scenario = Scenario {
+    name: "set back",
+    prepare: |_| {},
+    perform: |stage| set_back(stage).boxed_local(),
 };
 
 fn make(stage: &mut Stage, workers: u64) {
@@ -200,6 +231,20 @@ async fn reserved(stage: &mut Stage) {
         .await;
 }
 
+async fn lost(stage: &mut Stage) {
+    make(stage, 1);
+    until_ready(stage, 2).await;
+    let network = stage.world.inventory().await.networks.remove(0);
+    let (mac, owner) = (&network.reservations[0].mac, network.owner.unwrap());
+    let host = &stage.world.host().simulated;
+    host.release_address(&network.name, &owner, mac).await.unwrap();
+    stage
+        .until("reserved again", async |world| {
+            world.inventory().await.networks[0].reservations.len() == 2
+        })
+        .await;
+}
+
 async fn orphaned(stage: &mut Stage) {
     let policy = json!({"orphanPolicy": "Delete", "orphanGracePeriodSeconds": 60});
     change(stage, "HypervisorHost", "local", &policy);
@@ -227,20 +272,95 @@ async fn orphaned(stage: &mut Stage) {
         .await;
 }
 
+async fn upgraded(stage: &mut Stage) {
+    stage.world.create(release(NEXT)).unwrap();
+    made(stage).await;
+    run_pods(&stage.world, &["demo-w-0"]);
+    stage.world.create(carried_out("next", "demo", NEXT)).unwrap();
+    stage
+        .until("upgraded", async |world| {
+            phase(world, "next").as_deref() == Some("Done") && finalizers(world, "next") == 0
+        })
+        .await;
+}
+
+async fn taken_back(stage: &mut Stage) {
+    stage.world.create(release(NEXT)).unwrap();
+    made(stage).await;
+    stage.world.create(carried_out("next", "demo", NEXT)).unwrap();
+    stage
+        .until("watched", async |world| {
+            phase(world, "next").as_deref() == Some("Soak")
+        })
+        .await;
+    change(stage, "ClusterUpgrade", "next", &json!({"cancel": true}));
+    stage
+        .until("taken back", async |world| {
+            phase(world, "next").as_deref() == Some("Cancelled") && finalizers(world, "next") == 0
+        })
+        .await;
+}
+
+async fn set_back(stage: &mut Stage) {
+    stage.world.create(release(NEXT)).unwrap();
+    made(stage).await;
+    // Nothing is begun with this one.
+    let webhook = json!({"metadata": {"name": "policy"}, "webhooks": [{
+        "name": "policy.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"service": {"namespace": "policy", "name": "server"}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+    }]});
+    put(&stage.world, "validatingwebhookconfigurations", "", webhook);
+    change(stage, "DevCluster", "demo", &json!({"version": NEXT}));
+    let name = format!("demo-{NEXT}");
+    stage
+        .until("planned", async |world| {
+            world.condition("ClusterUpgrade", &name, "Stalled").as_deref() == Some("True")
+        })
+        .await;
+    change(stage, "DevCluster", "demo", &json!({"version": VERSION}));
+    stage
+        .until("forgotten", async |world| world.all("ClusterUpgrade").is_empty())
+        .await;
+}
+
+fn phase(world: &World, upgrade: &str) -> Option<String> {
+    let found = world.get("ClusterUpgrade", upgrade)?;
+    found["status"]["phase"].as_str().map(str::to_owned)
+}
+
+fn finalizers(world: &World, upgrade: &str) -> usize {
+    let found = world.get("ClusterUpgrade", upgrade).unwrap_or_default();
+    found["metadata"]["finalizers"].as_array().map_or(0, Vec::len)
+}
+
 fn change(stage: &mut Stage, kind: &str, name: &str, spec: &Value) {
     if stage.problem.is_none() {
         stage.world.change(kind, name, spec).unwrap();
     }
 }
 
-/// A pod runs on each of those nodes.
-fn run_pods(world: &World, nodes: &[&str]) {
+/// The API of the cluster, if it answers.
+fn child(world: &World) -> Option<ApiServer> {
     let cluster = world.get("DevCluster", "demo").unwrap_or_default();
     let endpoint = cluster["status"]["endpoint"].as_str().unwrap_or_default();
     let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
-    let Some(api) = address.parse().ok().and_then(|a| world.host().machines.api(a)) else {
-        return;
-    };
+    address.parse().ok().and_then(|a| world.host().machines.api(a))
+}
+
+fn put(world: &World, plural: &str, namespace: &str, object: Value) {
+    let Some(api) = child(world) else { return };
+    let now = world.now();
+    api.with(|store| {
+        let kind = store.kinds().of_plural(plural).cloned().unwrap();
+        // A run with a kill may have come here before.
+        let _ = store.create(&kind, namespace, object, now);
+    });
+}
+
+/// A pod runs on each of those nodes.
+fn run_pods(world: &World, nodes: &[&str]) {
+    let Some(api) = child(world) else { return };
     let now = world.now();
     api.with(|store| {
         let kind = store.kinds().of_plural("pods").cloned().unwrap();
