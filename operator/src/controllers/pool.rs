@@ -194,13 +194,14 @@ fn decide(
     let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
     let under_way = world.upgrade_under_way(cluster);
     let name = owned::name(pool);
+    let version = version(cluster, world);
     let seen: Vec<PoolMachine> = machines
         .iter()
         .map(|m| PoolMachine {
             name: m.name_any(),
             index: names::index_of(&m.name_any(), &name),
             // Nothing is replaced while an upgrade is under way.
-            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster),
+            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, &version),
             ready: machine::is_ready(m),
             deleting: m.metadata.deletion_timestamp.is_some(),
         })
@@ -216,10 +217,11 @@ fn decide(
     Ok(plan)
 }
 
-/// Whether the machine is of the present template. Its version does not count.
-fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster) -> bool {
+/// Whether the machine is of the present template. The version of one that is a node already does not count: upgrades change it in place.
+fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster, version: &str) -> bool {
     let hash = template::worker_hash(&cluster.spec, &pool.spec, &machine.spec.version);
     machine.spec.template_hash == hash
+        && (machine::is_bootstrapped(machine) || machine.spec.version == version)
 }
 
 /// The version of the pool's new machines.
@@ -364,7 +366,10 @@ fn status(
     let current = count(
         machines
             .iter()
-            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster)))
+            .filter(|m| {
+                let of = cluster.zip(version.as_deref());
+                of.is_some_and(|(cluster, version)| is_up_to_date(m, pool, cluster, version))
+            })
             .count(),
     );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));

@@ -46,6 +46,10 @@ enum Fault {
     StatusLost,
     /// The journal is deleted.
     JournalLost,
+    /// Both.
+    BothLost,
+    /// Both, and a person cancels it then.
+    BothLostAndCancelled,
 }
 
 struct Run {
@@ -222,7 +226,23 @@ impl Run {
             Fault::Second => _ = self.world.create(carried_out("second", "demo", NEW)).unwrap(),
             Fault::StatusLost => self.lose_status(),
             Fault::JournalLost => _ = self.world.delete("ConfigMap", "demo-upgrade"),
+            Fault::BothLost => self.lose_both().await,
+            Fault::BothLostAndCancelled => {
+                self.lose_both().await;
+                Box::pin(self.happen(Fault::Cancelled)).await;
+            }
         }
+    }
+
+    /// With nobody there who could write the one from the other in between.
+    async fn lose_both(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.kill();
+        }
+        self.lose_status();
+        let _ = self.world.delete("ConfigMap", "demo-upgrade");
+        sleep(Duration::from_secs(7)).await;
+        self.operator = Some(self.world.operator());
     }
 
     fn lose_status(&self) {
@@ -316,7 +336,10 @@ async fn try_it(phase: &str, fault: Fault, workers: u64, pools: usize) {
         // Whoever mends what made it fail need not do anything else.
         run.world.host().machines.fail_no_jobs();
     }
-    let is_wanted_back = matches!(fault, Fault::Cancelled | Fault::Deleted);
+    let is_wanted_back = matches!(
+        fault,
+        Fault::Cancelled | Fault::Deleted | Fault::BothLostAndCancelled
+    );
     run.until("it has ended", |run| {
         let upgrade = run.upgrade("next");
         upgrade.is_null()
@@ -329,7 +352,7 @@ async fn try_it(phase: &str, fault: Fault, workers: u64, pools: usize) {
     let goes_back = !passed && is_wanted_back || taken_back;
     let expected = match fault {
         Fault::Deleted => "",
-        Fault::Cancelled if !passed => "Cancelled",
+        Fault::Cancelled | Fault::BothLostAndCancelled if !passed => "Cancelled",
         Fault::FailsForGood if taken_back => "RolledBack",
         _ => "Done",
     };
@@ -372,7 +395,9 @@ fn each_ends(
         Fault::Deleted,
         Fault::Second,
         Fault::StatusLost,
-        Fault::JournalLost
+        Fault::JournalLost,
+        Fault::BothLost,
+        Fault::BothLostAndCancelled
     )]
     fault: Fault,
 ) {

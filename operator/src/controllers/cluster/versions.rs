@@ -64,6 +64,7 @@ fn upgrades(subject: &Subject, world: &World) -> Vec<Upgrade> {
         .filter(|upgrade| {
             owned::owner_uid(upgrade, "DevCluster").is_none_or(|uid| uid == owned::uid(cluster))
         })
+        .filter(|upgrade| upgrade::begun_on(upgrade).is_none_or(|uid| uid == owned::uid(cluster)))
         .collect();
     all.sort_by_key(|upgrade| (upgrade.metadata.creation_timestamp.clone(), upgrade.name_any()));
     all.iter()

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::{ClusterUpgrade, UpgradeStep, UpgradeUndo};
+use seedbed_planner::upgrade::Version;
 use seedbed_planner::upgrade::saga::Saga;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,25 @@ pub enum Turn {
 }
 
 impl Entry {
+    /// The first one of an upgrade from the one version to the other.
+    pub fn new(
+        upgrade: &ClusterUpgrade,
+        cluster_uid: String,
+        versions: (Version, Version),
+        saga: Saga,
+    ) -> Self {
+        Self {
+            name: owned::name(upgrade),
+            uid: saga.uid,
+            cluster_uid,
+            from: versions.0.to_string(),
+            to: versions.1.to_string(),
+            steps: saga.steps,
+            undo: saga.undo,
+            transitions: saga.transitions,
+        }
+    }
+
     /// The steps, as they go on.
     pub fn saga(&self) -> Saga {
         Saga {

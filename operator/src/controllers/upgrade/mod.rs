@@ -4,6 +4,7 @@ mod apply;
 mod carry;
 mod journal;
 mod look;
+mod lost;
 mod observe;
 mod progress;
 mod recorded;
@@ -27,9 +28,10 @@ use crate::effect;
 use crate::errors::Error;
 use crate::status::describe;
 use journal::{Entry, Turn};
+use lost::Lost;
 use observe::{Checked, Outlook};
 use recorded::{Recorded, recorded};
-pub use recorded::{ended_at, generation, is_under_way, progress_of};
+pub use recorded::{begun_on, ended_at, generation, is_under_way, progress_of};
 
 /// How soon to look again where nothing is told: most of what a preflight finds is in the child cluster, and is not watched there.
 const LATER: Duration = Duration::from_mins(5);
@@ -61,13 +63,39 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
     match recorded(&upgrade, world).await? {
         Recorded::Ended(entry) => carry::ended(upgrade, &entry, world).await,
         Recorded::UnderWay(found) => Box::pin(carry::on(upgrade, found, world)).await,
-        // It was to be begun, and nothing was done.
-        Recorded::Nothing(_) if leaving => {
-            carry::let_go(&upgrade, world).await?;
-            Ok(Action::await_change())
-        }
-        Recorded::Nothing(turn) => plan(upgrade, turn, world).await,
+        Recorded::Nothing(turn) => not_recorded(upgrade, turn, world).await,
     }
+}
+
+/// One that was not begun; or it was, and nothing that was written down of it is left.
+async fn not_recorded(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Action, Error> {
+    let leaving = upgrade.metadata.deletion_timestamp.is_some();
+    if finalizer::is_set(&upgrade) && matches!(turn, Turn::Free) {
+        match lost::find(&upgrade, world).await? {
+            Lost::UnderWay(entry) => {
+                begin(&upgrade, &entry, world).await?;
+                return Ok(Action::requeue(Duration::ZERO));
+            }
+            Lost::Unknown(why) => {
+                let api = Api::<ClusterUpgrade>::namespaced(
+                    world.context.client.clone(),
+                    &owned::namespace(&upgrade),
+                );
+                let summary = Summary::Unknown(Reason::ChildUnreachable, why);
+                let now = world.context.clock.now();
+                let status = status::build(&upgrade, Outlook::NotNow(summary.clone()), &summary, None, now);
+                let later = transitions::save_paced(world, &api, &upgrade, status).await?;
+                let next = jittered(&*world.context.random, WAITING);
+                return Ok(Action::requeue(later.map_or(next, |later| later.min(next))));
+            }
+            Lost::Nothing => {}
+        }
+    }
+    if leaving {
+        carry::let_go(&upgrade, world).await?;
+        return Ok(Action::await_change());
+    }
+    plan(upgrade, turn, world).await
 }
 
 /// Looks, plans, checks, says what is so; and begins the upgrade, where that is asked for and nothing is in its way.
@@ -134,12 +162,12 @@ fn verdict(upgrade: &ClusterUpgrade, outlook: &Outlook, turn: &Turn) -> Verdict 
         Outlook::NotNow(summary) => return Verdict::Said(summary.clone()),
         Outlook::Checked(checked) => checked,
     };
+    if !upgrade.spec.dry_run && checked.runs {
+        return Verdict::Runs(format!("the cluster runs {}", checked.to));
+    }
     if upgrade.spec.cancel {
         let message = "spec.cancel is true; nothing was begun".to_owned();
         return Verdict::Said(Summary::Degraded(Reason::Cancelled, message));
-    }
-    if !upgrade.spec.dry_run && checked.runs {
-        return Verdict::Runs(format!("the cluster runs {}", checked.to));
     }
     let summary = verdict::summary(&checked.findings);
     if upgrade.spec.dry_run || summary != Summary::Ready {
@@ -159,16 +187,7 @@ fn entry(upgrade: &ClusterUpgrade, checked: &Checked, now: jiff::Timestamp, worl
     let (plan, from) = (checked.plan.as_ref()?, checked.from?);
     let cluster_uid = world.cluster_uid(&owned::namespace(upgrade), &upgrade.spec.cluster_ref.name)?;
     let saga = Saga::begun(owned::uid(upgrade), plan.steps.clone(), now);
-    Some(Entry {
-        name: owned::name(upgrade),
-        uid: saga.uid.clone(),
-        cluster_uid,
-        from: from.to_string(),
-        to: checked.to.to_string(),
-        steps: saga.steps,
-        undo: saga.undo,
-        transitions: saga.transitions,
-    })
+    Some(Entry::new(upgrade, cluster_uid, (from, checked.to), saga))
 }
 
 async fn begin(upgrade: &ClusterUpgrade, entry: &Entry, world: &World) -> Result<(), Error> {

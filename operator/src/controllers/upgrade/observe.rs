@@ -90,11 +90,10 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
     let seen = seen(&subject, to, view, survey, world).await;
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
-    let way = from.and_then(|from| Some((from, hop(from, to).ok()?)));
     Ok(Some(Outlook::Checked(Checked {
         from,
         to,
-        plan: way.map(|(from, hop)| plan(hop, from, to, &upgraded(&subject, from, to, world))),
+        plan: from.and_then(|from| way(&subject, from, to, world)),
         findings,
         runs,
     })))
@@ -133,6 +132,16 @@ fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
         machines,
         pools,
     }
+}
+
+/// The plan of an upgrade of that cluster; none where there is no way from the one version to the other.
+pub fn planned(cluster: &DevCluster, from: Version, to: Version, world: &World) -> Option<Plan> {
+    way(&subject(cluster, world), from, to, world)
+}
+
+fn way(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Option<Plan> {
+    let hop = hop(from, to).ok()?;
+    Some(plan(hop, from, to, &upgraded(subject, from, to, world)))
 }
 
 fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Machines {
@@ -277,7 +286,8 @@ pub fn of_type<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condi
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-fn node(node: &Node) -> NodeSeen {
+/// What a preflight asks of a node.
+pub fn node(node: &Node) -> NodeSeen {
     let status = node.status.clone().unwrap_or_default();
     let pressures = status.conditions.iter().flatten();
     let pressures = pressures.filter(|c| c.type_.ends_with("Pressure") && c.status == "True");

@@ -109,6 +109,11 @@ pub fn progress_of(upgrade: &ClusterUpgrade) -> (bool, Option<End>) {
     (false, end)
 }
 
+/// UID of the cluster that it was begun on, as its status says.
+pub fn begun_on(upgrade: &ClusterUpgrade) -> Option<String> {
+    in_status(upgrade).map(|entry| entry.cluster_uid)
+}
+
 /// When it came to its end, or to where it is.
 pub fn ended_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     let steps = upgrade.status.iter().flat_map(|status| &status.steps);

@@ -25,11 +25,7 @@ pub enum ConfigurationError {
 
 /// The document with all components behaving like that minor version (such as `1.35`), or like their own. What else it holds stays.
 pub fn emulating(text: &str, minor: Option<&str>) -> Result<String, ConfigurationError> {
-    let mut document: Value =
-        serde_saphyr::from_str(text).map_err(|error| ConfigurationError::Unreadable(error.to_string()))?;
-    if !document.is_object() {
-        return Err(ConfigurationError::Unreadable("it is no mapping".to_owned()));
-    }
+    let mut document = read(text)?;
     for component in COMPONENTS {
         if !document[component].is_object() {
             document[component] = json!({});
@@ -49,14 +45,42 @@ pub fn emulating(text: &str, minor: Option<&str>) -> Result<String, Configuratio
     Ok(document::value_to_yaml("ClusterConfiguration", &document)?)
 }
 
+/// The version in the document, and whether the API server is to emulate an older one.
+pub fn version(text: &str) -> Result<(String, bool), ConfigurationError> {
+    let document = read(text)?;
+    let version = document["kubernetesVersion"].as_str().map(str::to_owned);
+    let version =
+        version.ok_or_else(|| ConfigurationError::Unreadable("it has no kubernetesVersion".to_owned()))?;
+    let arguments = document["apiServer"]["extraArgs"].as_array();
+    let emulates = arguments.is_some_and(|all| all.iter().any(|argument| argument["name"] == FLAG));
+    Ok((version, emulates))
+}
+
+fn read(text: &str) -> Result<Value, ConfigurationError> {
+    let document: Value =
+        serde_saphyr::from_str(text).map_err(|error| ConfigurationError::Unreadable(error.to_string()))?;
+    if !document.is_object() {
+        return Err(ConfigurationError::Unreadable("it is no mapping".to_owned()));
+    }
+    Ok(document)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PLAIN: &str = "apiServer: {}\ncontrollerManager:\n  extraArgs:\n  - name: allocate-node-cidrs\n    value: \"false\"\nkind: ClusterConfiguration\nkubernetesVersion: v1.35.4\n";
 
+    #[test]
+    fn the_version_and_whether_it_emulates_can_be_read() {
+        assert_eq!(version(PLAIN).unwrap(), ("v1.35.4".to_owned(), false));
+        let with = emulating(PLAIN, Some("1.35")).unwrap();
+        assert_eq!(version(&with).unwrap(), ("v1.35.4".to_owned(), true));
+        assert!(version("kind: ClusterConfiguration").is_err());
+    }
+
     fn read(text: &str) -> Value {
-        serde_saphyr::from_str(text).unwrap()
+        super::read(text).unwrap()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::config::{KUBEADM_PATCHES, timeouts};
 use crate::document::{self, RenderError};
 use crate::file::GuestFile;
 use crate::job::JobFiles;
-pub use configuration::{ConfigurationError, emulating};
+pub use configuration::{ConfigurationError, emulating, version};
 
 /// What a guest sees the upgrade disk as: `/dev/disk/by-id/virtio-<this>`.
 pub const DISK_SERIAL: &str = "seedbed-upgrade";

@@ -6,6 +6,7 @@ pub mod plan;
 pub mod preflight;
 pub mod running;
 pub mod saga;
+pub mod traces;
 pub mod verdict;
 pub mod version;
 
