@@ -70,7 +70,12 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
 /// One that was not begun; or it was, and nothing that was written down of it is left.
 async fn not_recorded(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Action, Error> {
     let leaving = upgrade.metadata.deletion_timestamp.is_some();
-    if finalizer::is_set(&upgrade) && matches!(turn, Turn::Free) {
+    // A status that holds a plan was not lost: the operator was stopped in the middle of beginning.
+    let is_planned = upgrade
+        .status
+        .as_ref()
+        .is_some_and(|status| !status.steps.is_empty());
+    if finalizer::is_set(&upgrade) && !is_planned && matches!(turn, Turn::Free) {
         match lost::find(&upgrade, world).await? {
             Lost::UnderWay(entry) => {
                 begin(&upgrade, &entry, world).await?;
