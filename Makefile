@@ -51,6 +51,10 @@ test: ## Everything that CI checks: formatting, lints, unit, integration, one re
 e2e: ## The longer tests on real virtual machines
 	@hack/e2e
 
+.PHONY: e2e-upgrade
+e2e-upgrade: ## Upgrades of a cluster on real virtual machines: set back, cancelled, disturbed, carried out (NEXT=v1.36.3)
+	@hack/test --upgrade
+
 SEEDS ?= 1000
 FROM ?= 0
 # One build for both: without a bug that is planted at run time, it is as if none could be.

@@ -27,11 +27,13 @@ pub struct Programs {
     pub supervisor: PathBuf,
     /// The folder of a release or of the seed's tools: `bin/kube-apiserver` and the like.
     pub release: PathBuf,
+    /// The folder of the release that clusters are upgraded to, where that is tested.
+    pub next: Option<PathBuf>,
 }
 
 impl Programs {
     /// Finds them beside this test program, and makes the release where `SEEDBED_TEST_RELEASE` names none.
-    fn find(whole_release: bool) -> Self {
+    fn find(whole_release: bool, upgrades: bool) -> Self {
         let own = std::env::current_exe().unwrap();
         // target/debug/deps/<test program>
         let built = own.ancestors().nth(2).unwrap().to_owned();
@@ -50,6 +52,10 @@ impl Programs {
             supervisor: program("kubectl-seedbed"),
             release: std::env::var_os("SEEDBED_TEST_RELEASE")
                 .map_or_else(|| make_release(whole_release), PathBuf::from),
+            next: upgrades.then(|| {
+                let folder = std::env::var_os("SEEDBED_TEST_NEXT");
+                PathBuf::from(folder.expect("SEEDBED_TEST_NEXT is not set: run `make e2e-upgrade`"))
+            }),
         }
     }
 }
@@ -76,6 +82,8 @@ fn make_release(whole: bool) -> PathBuf {
 pub struct SeedOptions {
     /// With the `HypervisorHost` and the `KubernetesRelease` that real machines need.
     pub machines: bool,
+    /// With another release, whose folder `SEEDBED_TEST_NEXT` names.
+    pub upgrades: bool,
 }
 
 /// A seed of this test program's own.
@@ -108,7 +116,7 @@ impl TestSeed {
             nix::unistd::geteuid().is_root(),
             "a seed needs root: namespaces and a libvirtd are made"
         );
-        let programs = Programs::find(options.machines);
+        let programs = Programs::find(options.machines, options.upgrades);
         let states = programs.target.join("test-state");
         let owners = states.join(".owners");
         fs::create_dir_all(&owners).unwrap();
@@ -127,6 +135,7 @@ impl TestSeed {
                 .machines
                 .then(|| programs.release.clone())
                 .into_iter()
+                .chain(programs.next.clone())
                 .collect(),
             kvm_record: options
                 .machines

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     cases.extend(calibrated::cases());
     Suite {
         name: "api",
-        options: SeedOptions { machines: false },
+        options: SeedOptions::default(),
         threads: 4,
         cases,
     }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     cases.extend(child::cases());
     Suite {
         name: "operator",
-        options: SeedOptions { machines: false },
+        options: SeedOptions::default(),
         threads: 1,
         cases,
     }

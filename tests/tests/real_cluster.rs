@@ -1,7 +1,7 @@
 //! One cluster on real virtual machines, from the sample that a person applies to an empty host.
 //!
-//! Runs where `SEEDBED_REAL` is `short` (what CI runs) or `long` (hack/e2e), one case after another on one cluster. It takes
-//! minutes where guests are emulated. All waits are for conditions, with limits that a much slower machine meets too, and one
+//! Runs where `SEEDBED_REAL` is `short` (what CI runs), `long` (make e2e) or `upgrade` (make e2e-upgrade), one case after another on one
+//! cluster. It takes minutes where guests are emulated. All waits are for conditions, with limits that a much slower machine meets too, and one
 //! that is missed says what every guest was doing.
 
 #![allow(
@@ -22,10 +22,14 @@ mod deleted;
 mod lab;
 #[path = "real/secrets.rs"]
 mod secrets;
+#[path = "real/upgraded.rs"]
+mod upgraded;
 #[path = "real/used.rs"]
 mod used;
 #[path = "real/workers.rs"]
 mod workers;
+#[path = "real/writer.rs"]
+mod writer;
 
 use std::process::ExitCode;
 
@@ -33,12 +37,13 @@ use seedbed_tests::{Case, SeedOptions, Suite};
 
 fn main() -> ExitCode {
     let mode = std::env::var("SEEDBED_REAL").unwrap_or_default();
-    let (short, long) = match mode.as_str() {
-        "short" => (true, false),
-        "long" => (true, true),
+    let (short, long, upgrade) = match mode.as_str() {
+        "short" => (true, false, false),
+        "long" => (true, true, false),
+        "upgrade" => (false, false, true),
         _ => {
-            println!("SKIPPED: SEEDBED_REAL is not set to `short` or `long`");
-            (false, false)
+            println!("SKIPPED: SEEDBED_REAL is not set to `short`, `long` or `upgrade`");
+            (false, false, false)
         }
     };
     let cases = vec![
@@ -76,11 +81,27 @@ fn main() -> ExitCode {
             workers::rolled_out,
         )
         .only_if(long),
+        Case::new("upgraded: a cluster of the old version is Ready", upgraded::made).only_if(upgrade),
+        Case::new(
+            "upgraded: the version is set back while the new one is watched",
+            upgraded::set_back,
+        )
+        .only_if(upgrade),
+        Case::new(
+            "upgraded: cancelled while kubeadm is at work",
+            upgraded::cancelled,
+        )
+        .only_if(upgrade),
+        Case::new(
+            "upgraded: to the end, the operator killed at each step and the control plane cut off",
+            upgraded::carried_out,
+        )
+        .only_if(upgrade),
         Case::new(
             "deleted: nothing is left on the host or in the seed",
             deleted::nothing_left,
         )
-        .only_if(short),
+        .only_if(short || upgrade),
         Case::new(
             "deleted: what is retained runs on, and nobody looks after it",
             deleted::retained,
@@ -89,7 +110,10 @@ fn main() -> ExitCode {
     ];
     Suite {
         name: "real",
-        options: SeedOptions { machines: true },
+        options: SeedOptions {
+            machines: true,
+            upgrades: upgrade,
+        },
         threads: 1,
         cases,
     }

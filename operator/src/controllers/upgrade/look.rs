@@ -45,8 +45,8 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
     }
     match step.phase {
         UpgradePhase::Preflight => {}
-        UpgradePhase::Soak => seen.health = health(subject, false).await,
-        UpgradePhase::Verify => seen.health = health(subject, true).await,
+        UpgradePhase::Soak => seen.health = health(subject, false, world).await,
+        UpgradePhase::Verify => seen.health = health(subject, true, world).await,
         _ => {
             if let Some((machines, width)) = subject.machines(step, world) {
                 seen.width = width;
@@ -217,14 +217,14 @@ fn view(node: &Node, upgrade: &str) -> NodeView {
 }
 
 /// Whether the cluster is as it should be while it is watched, or at the end.
-async fn health(subject: &Subject, at_end: bool) -> Health {
-    match unwell(subject, at_end).await {
+async fn health(subject: &Subject, at_end: bool, world: &World) -> Health {
+    match unwell(subject, at_end, world).await {
         None => Health::Well,
         Some(why) => Health::Unwell(why),
     }
 }
 
-async fn unwell(subject: &Subject, at_end: bool) -> Option<String> {
+async fn unwell(subject: &Subject, at_end: bool, world: &World) -> Option<String> {
     let to = subject.to.to_string();
     match subject.child.serving().await {
         Err(error) => return Some(error.to_string()),
@@ -261,18 +261,16 @@ async fn unwell(subject: &Subject, at_end: bool) -> Option<String> {
     }
     match subject.child.view().nodes {
         Observed::Unknown(why) => Some(why),
-        Observed::Known(found) => found.iter().find_map(|node| {
+        Observed::Known(found) => subject.joined(world).iter().find_map(|name| {
+            let Some(node) = found.iter().find(|node| node.name_any() == *name) else {
+                return Some(format!("{name} has no node"));
+            };
             if !nodes::is_ready(node) {
                 let why = nodes::not_ready_message(node);
-                return Some(format!("node {} is not Ready: {why}", node.name_any()));
+                return Some(format!("node {name} is not Ready: {why}"));
             }
-            (at_end && kubelet(node) != to).then(|| {
-                format!(
-                    "the kubelet of node {} is {}, expected {to}",
-                    node.name_any(),
-                    kubelet(node)
-                )
-            })
+            (at_end && kubelet(node) != to)
+                .then(|| format!("the kubelet of node {name} is {}, expected {to}", kubelet(node)))
         }),
     }
 }

@@ -14,6 +14,7 @@ use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 use seedbed_planner::{Observed, names};
 
+use super::subject::is_node;
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
@@ -75,7 +76,7 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
-            runs = runs_already(child.as_ref(), &view, to).await;
+            runs = runs_already(child.as_ref(), &view, to, &world.machines_of_cluster(&cluster)).await;
             let survey = match &view.api_version {
                 Observed::Known(_) => child.survey().await,
                 // It would be waited for in vain.
@@ -100,19 +101,26 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
 }
 
 /// Whether the cluster runs that version and behaves like it, and so do all kubelets.
-async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version) -> bool {
+async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version, machines: &[DevMachine]) -> bool {
     let text = to.to_string();
-    let kubelets = view
-        .nodes
-        .known()
-        .is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|found| node(found).kubelet == text));
-    if view.api_version != Observed::Known(text.clone()) || !kubelets {
+    if view.api_version != Observed::Known(text.clone()) || !all_kubelets_are(&text, view, machines) {
         return false;
     }
     let serving = child.serving().await;
     serving.is_ok_and(|serving| {
         serving.version == text && serving.behaves_like.is_none_or(|like| like == to.series())
     })
+}
+
+fn all_kubelets_are(version: &str, view: &ChildView, machines: &[DevMachine]) -> bool {
+    let Observed::Known(nodes) = &view.nodes else {
+        return false;
+    };
+    let runs = |machine: &DevMachine| {
+        let found = nodes.iter().find(|node| node.name_any() == machine.name_any());
+        found.is_some_and(|found| node(found).kubelet == version)
+    };
+    machines.iter().any(is_node) && machines.iter().filter(|m| is_node(m)).all(runs)
 }
 
 fn unseen(why: &str) -> (ChildView, Survey) {

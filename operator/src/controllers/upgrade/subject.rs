@@ -106,7 +106,7 @@ impl Subject {
                 };
                 // One that goes, or was never a node, is not upgraded.
                 let mut machines = world.machines_of_pool(&pool);
-                machines.retain(|m| m.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(m));
+                machines.retain(is_node);
                 machines.sort_by_key(|m| (names::index_of(&m.name_any(), &target.name), m.name_any()));
                 let strategy = &pool.spec.strategy;
                 let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
@@ -120,6 +120,12 @@ impl Subject {
             }
         };
         Some((found.into_iter().map(|m| self.reached(m, world)).collect(), width))
+    }
+
+    /// Names of the machines that are nodes of the cluster. What else is a node of it has nothing to do with its upgrade.
+    pub fn joined(&self, world: &World) -> Vec<String> {
+        let machines = world.machines_of_cluster(&self.cluster).into_iter();
+        machines.filter(is_node).map(|m| m.name_any()).collect()
     }
 
     fn control_planes(&self, machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
@@ -142,4 +148,9 @@ impl Subject {
             guest,
         }
     }
+}
+
+/// Whether it is a node, and stays one.
+pub fn is_node(machine: &DevMachine) -> bool {
+    machine.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(machine)
 }
