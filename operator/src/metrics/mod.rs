@@ -233,6 +233,59 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_tells_its_phase_its_conditions_and_its_steps_and_a_dry_run_does_not() {
+        let upgrade = |name: &str, dry_run: bool| {
+            let step = |id: &str, state: &str| {
+                json!({
+                    "id": id, "phase": id, "state": state, "message": "m", "target": {"kind": "DevCluster", "name": "demo"},
+                })
+            };
+            let upgrade = serde_json::from_value(json!({
+                "apiVersion": "seedbed.dev/v1alpha1", "kind": "ClusterUpgrade",
+                "metadata": {"namespace": "default", "name": name},
+                "spec": {"clusterRef": {"name": "demo"}, "version": "v1.36.3", "dryRun": dry_run},
+                "status": {
+                    "from": "v1.35.4", "phase": "Soak",
+                    "steps": [step("Preflight", "Succeeded"), step("Soak", "Running"), step("Commit", "Planned")],
+                    "conditions": [{
+                        "type": "Stalled", "status": "False", "reason": "AsAsked", "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    }],
+                },
+            }));
+            DeserializeGuard(Ok(upgrade.unwrap()))
+        };
+        let metrics = Metrics::new().unwrap();
+        let (upgrades, mut changes) = reflector::store();
+        metrics
+            .follow(
+                reflector::store().0,
+                reflector::store().0,
+                reflector::store().0,
+                upgrades,
+            )
+            .unwrap();
+        changes.apply_watcher_event(&Event::Apply(upgrade("next", false)));
+        changes.apply_watcher_event(&Event::Apply(upgrade("plan", true)));
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"seedbed_clusterupgrade_status_phase{cluster="demo",from="v1.35.4",name="next",namespace="default",phase="Soak",to="v1.36.3"} 1"#,
+            r#"seedbed_clusterupgrade_status_condition{cluster="demo",name="next",namespace="default",status="False",type="Stalled"} 1"#,
+            r#"seedbed_clusterupgrade_steps{cluster="demo",name="next",namespace="default"} 3"#,
+            r#"seedbed_clusterupgrade_steps_succeeded{cluster="demo",name="next",namespace="default"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let of_the_plan = text.lines().filter(|line| line.contains("name=\"plan\""));
+        assert!(
+            of_the_plan
+                .clone()
+                .all(|line| line.starts_with("seedbed_clusterupgrade_findings")),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn the_process_tells_its_memory() {
         let text = Metrics::new().unwrap().render().unwrap();
         let line = text

@@ -8,7 +8,10 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, NodePool, PreflightSeverity};
+use seedbed_crds::{
+    ClusterUpgrade, Condition, DevCluster, DevMachine, NodePool, PreflightSeverity, UpgradeStep,
+    UpgradeStepState,
+};
 use seedbed_planner::upgrade::preflight::count;
 
 /// The statuses that a condition can have.
@@ -37,6 +40,10 @@ pub(super) struct Objects {
     pool_present: Desc,
     pool_ready: Desc,
     upgrade_findings: Desc,
+    upgrade_phases: Desc,
+    upgrade_conditions: Desc,
+    upgrade_steps: Desc,
+    upgrade_steps_done: Desc,
 }
 
 impl Objects {
@@ -51,6 +58,7 @@ impl Objects {
             Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
         };
         let pools_label = &["name", "namespace"];
+        let upgrades_label = &["cluster", "name", "namespace"];
         Ok(Self {
             clusters,
             pools,
@@ -91,6 +99,26 @@ impl Objects {
                 "How many findings of a ClusterUpgrade's preflight count, by severity.",
                 &["cluster", "name", "namespace", "severity"],
             )?,
+            upgrade_phases: described(
+                "seedbed_clusterupgrade_status_phase",
+                "ClusterUpgrades that are carried out, with their cluster, versions and phase; always 1.",
+                &["cluster", "from", "name", "namespace", "phase", "to"],
+            )?,
+            upgrade_conditions: described(
+                "seedbed_clusterupgrade_status_condition",
+                "Conditions of ClusterUpgrades that are carried out: 1 for the status that the condition has, 0 for the others.",
+                &["cluster", "name", "namespace", "status", "type"],
+            )?,
+            upgrade_steps: described(
+                "seedbed_clusterupgrade_steps",
+                "How many steps the plan of a ClusterUpgrade has.",
+                upgrades_label,
+            )?,
+            upgrade_steps_done: described(
+                "seedbed_clusterupgrade_steps_succeeded",
+                "How many steps of a ClusterUpgrade stand.",
+                upgrades_label,
+            )?,
         })
     }
 }
@@ -105,6 +133,10 @@ impl Collector for Objects {
             &self.pool_present,
             &self.pool_ready,
             &self.upgrade_findings,
+            &self.upgrade_phases,
+            &self.upgrade_conditions,
+            &self.upgrade_steps,
+            &self.upgrade_steps_done,
         ]
     }
 
@@ -115,8 +147,7 @@ impl Collector for Objects {
             let spec = &cluster.spec;
             info.add([&spec.host_ref.name, name, namespace, &spec.version], 1.0);
             for condition in cluster.status.iter().flat_map(|status| &status.conditions) {
-                for status in STATUSES {
-                    let value = if condition.status == status { 1.0 } else { 0.0 };
+                for (status, value) in statuses(condition) {
                     conditions.add([name, namespace, status, &condition.type_], value);
                 }
             }
@@ -138,6 +169,10 @@ impl Collector for Objects {
             ready.add([name, namespace], f64::from(ready_replicas));
         });
         let mut findings = Family::of(&self.upgrade_findings);
+        let mut upgrade_phases = Family::of(&self.upgrade_phases);
+        let mut upgrade_conditions = Family::of(&self.upgrade_conditions);
+        let mut steps = Family::of(&self.upgrade_steps);
+        let mut steps_done = Family::of(&self.upgrade_steps_done);
         each(&self.upgrades, |upgrade, namespace, name| {
             let found = upgrade.status.as_ref().map(|status| status.findings.as_slice());
             let cluster = &upgrade.spec.cluster_ref.name;
@@ -145,12 +180,53 @@ impl Collector for Objects {
                 let number = u32::try_from(count(found.unwrap_or_default(), severity)).unwrap_or(u32::MAX);
                 findings.add([cluster, name, namespace, label], f64::from(number));
             }
+            // A dry run changes nothing: what it found is all that there is to tell of it.
+            let Some(status) = upgrade.status.as_ref().filter(|_| !upgrade.spec.dry_run) else {
+                return;
+            };
+            let told = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (from, phase) = (told(&status.from), told(&status.phase));
+            upgrade_phases.add(
+                [cluster, &from, name, namespace, &phase, &upgrade.spec.version],
+                1.0,
+            );
+            for condition in &status.conditions {
+                for (status, value) in statuses(condition) {
+                    upgrade_conditions.add([cluster, name, namespace, status, &condition.type_], value);
+                }
+            }
+            let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+            let done = |step: &&UpgradeStep| step.state == UpgradeStepState::Succeeded;
+            steps.add([cluster, name, namespace], number(status.steps.len()));
+            steps_done.add(
+                [cluster, name, namespace],
+                number(status.steps.iter().filter(done).count()),
+            );
         });
-        [info, conditions, phases, wanted, present, ready, findings]
-            .into_iter()
-            .map(Family::finished)
-            .collect()
+        [
+            info,
+            conditions,
+            phases,
+            wanted,
+            present,
+            ready,
+            findings,
+            upgrade_phases,
+            upgrade_conditions,
+            steps,
+            steps_done,
+        ]
+        .into_iter()
+        .map(Family::finished)
+        .collect()
     }
+}
+
+/// Every status, each with 1 where the condition has it and 0 where it has another.
+fn statuses(condition: &Condition) -> impl Iterator<Item = (&'static str, f64)> {
+    STATUSES
+        .map(|status| (status, f64::from(u8::from(condition.status == status))))
+        .into_iter()
 }
 
 /// Tells of every object in the cache that fits its type, with its namespace and name.

@@ -23,13 +23,20 @@ const PASSES: [&[&str]; 3] = [
     &[
         "control-plane/controller-manager",
         "control-plane/scheduler",
-        "upload-config",
+        "upload-config/kubeadm",
+        "upload-config/kubelet",
         "upload-certs",
         "mark-control-plane",
         "bootstrap-token",
     ],
-    // kubelet-finalize restarts the kubelet: not while it starts the control plane.
-    &["wait-control-plane", "kubelet-finalize", "addon"],
+    // kubelet-finalize restarts the kubelet: not while it starts the control plane. A pass without the add-ons has noted them as
+    // disabled in kubeadm's configuration, by which an upgrade would leave them as they are: it is uploaded once more.
+    &[
+        "upload-config/kubeadm",
+        "wait-control-plane",
+        "kubelet-finalize",
+        "addon",
+    ],
 ];
 
 const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
@@ -69,6 +76,7 @@ fn command(pass: &[&str], skipped: &[String]) -> String {
         .filter(|other| *other != pass)
         .flatten()
         .copied()
+        .filter(|phase| !pass.contains(phase))
         .chain(skipped.iter().map(String::as_str))
         .collect();
     format!(
