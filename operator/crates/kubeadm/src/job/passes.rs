@@ -71,14 +71,13 @@ pub(super) fn commands(config: &RenderedInit) -> String {
 
 /// The command that runs the phases of one pass.
 fn command(pass: &[&str], skipped: &[String]) -> String {
-    let skip: Vec<_> = PASSES
-        .into_iter()
-        .filter(|other| *other != pass)
-        .flatten()
-        .copied()
-        .filter(|phase| !pass.contains(phase))
-        .chain(skipped.iter().map(String::as_str))
-        .collect();
+    let others = PASSES.into_iter().flatten().filter(|phase| !pass.contains(phase));
+    let mut skip = Vec::new();
+    for phase in others.copied().chain(skipped.iter().map(String::as_str)) {
+        if !skip.contains(&phase) {
+            skip.push(phase);
+        }
+    }
     format!(
         "kubeadm init --config {KUBEADM_CONFIG} --skip-phases {}",
         quote(&skip.join(","))
