@@ -14,7 +14,8 @@ use super::lab::{CLUSTER, child, name};
 const PAUSE: Duration = Duration::from_secs(1);
 /// After how long an answer does not count any more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
-const LABEL: &str = "seedbed.dev/written-in=upgrade";
+const LABEL: &str = "seedbed.dev/written-in";
+const VALUE: &str = "upgrade";
 
 /// One that writes until it is stopped.
 pub struct Writer {
@@ -56,6 +57,7 @@ impl Writer {
 }
 
 async fn write(objects: &Objects, word: &str, stopped: &AtomicBool) -> Written {
+    let api = Api::<ConfigMap>::namespaced(objects.client.clone(), &objects.namespace);
     let mut written = Written::default();
     let mut last = Instant::now();
     for number in 0.. {
@@ -63,12 +65,16 @@ async fn write(objects: &Objects, word: &str, stopped: &AtomicBool) -> Written {
             break;
         }
         let name = format!("{word}-{number:05}");
-        let object = json!({
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "labels": {"seedbed.dev/written-in": "upgrade"}},
-            "data": {"number": number.to_string()},
-        });
-        if let Ok(Ok(_)) = tokio::time::timeout(ANSWERED_WITHIN, objects.create(object)).await {
+        let object = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                labels: Some([(LABEL.to_owned(), VALUE.to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        let params = PostParams::default();
+        if let Ok(Ok(_)) = tokio::time::timeout(ANSWERED_WITHIN, api.create(&params, &object)).await {
             written.longest_gap = written.longest_gap.max(last.elapsed());
             last = Instant::now();
             written.acknowledged.push(name);
