@@ -36,16 +36,21 @@ pub fn objects(cases: &Cases) -> Objects {
     Objects::new(cases.client.clone(), "default")
 }
 
-/// The child cluster's own API, by the kubeconfig that a person takes from its Secret.
+/// The child cluster's own API.
 pub async fn child(cases: &Cases, cluster: &str) -> Objects {
+    let kubeconfig = kubeconfig(cases, cluster).await;
+    Objects::new(seedbed_tests::client(kubeconfig).await, "default")
+}
+
+/// The kubeconfig that a person takes from the cluster's Secret.
+pub async fn kubeconfig(cases: &Cases, cluster: &str) -> Kubeconfig {
     let secret = objects(cases)
         .get("Secret", &format!("{cluster}-kubeconfig"))
         .await;
     let bytes = STANDARD
         .decode(secret["data"]["value"].as_str().unwrap())
         .unwrap();
-    let kubeconfig = Kubeconfig::from_yaml(&String::from_utf8(bytes).unwrap()).unwrap();
-    Objects::new(seedbed_tests::client(kubeconfig).await, "default")
+    Kubeconfig::from_yaml(&String::from_utf8(bytes).unwrap()).unwrap()
 }
 
 /// Waits until it is so. Meanwhile the machines' progress is shown; when the time is over, what every guest was doing is told.

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
 use seedbed_tests::{Cases, Objects};
-use serde_json::json;
 
-use super::lab::{CLUSTER, child, name};
+use super::lab::{CLUSTER, kubeconfig, name};
 
 /// How often something is written. Each of them costs an emulated API server more than a real one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +37,7 @@ pub struct Written {
 impl Writer {
     /// Begins to write objects with that word in their names.
     pub async fn start(cases: &Cases, word: &'static str) -> Self {
-        let objects = child(cases, CLUSTER).await;
+        let kubeconfig = kubeconfig(cases, CLUSTER).await;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         // A thread of its own: what the case itself does is not to keep it waiting. It is in the same network.
@@ -44,7 +46,10 @@ impl Writer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(write(&objects, word, &stopped))
+            runtime.block_on(async {
+                let client = seedbed_tests::client(kubeconfig).await;
+                write(&Api::default_namespaced(client), word, &stopped).await
+            })
         });
         Self { stop, thread }
     }
@@ -56,8 +61,7 @@ impl Writer {
     }
 }
 
-async fn write(objects: &Objects, word: &str, stopped: &AtomicBool) -> Written {
-    let api = Api::<ConfigMap>::namespaced(objects.client.clone(), &objects.namespace);
+async fn write(api: &Api<ConfigMap>, word: &str, stopped: &AtomicBool) -> Written {
     let mut written = Written::default();
     let mut last = Instant::now();
     for number in 0.. {
@@ -86,8 +90,12 @@ async fn write(objects: &Objects, word: &str, stopped: &AtomicBool) -> Written {
 
 /// Which of the acknowledged objects are not there.
 pub async fn lost(objects: &Objects, written: &Written) -> Vec<String> {
-    let found: std::collections::BTreeSet<String> =
-        objects.list("ConfigMap", LABEL).await.iter().map(name).collect();
+    let found: std::collections::BTreeSet<String> = objects
+        .list("ConfigMap", &format!("{LABEL}={VALUE}"))
+        .await
+        .iter()
+        .map(name)
+        .collect();
     written
         .acknowledged
         .iter()
