@@ -10,6 +10,7 @@ use std::time::Duration;
 use seedbed_simulated_api::ApiServer;
 use seedbed_simulation::objects::{cluster, pool, release, upgrade};
 use seedbed_simulation::{Boundary, Director, Settings, Step, World};
+use seedbed_simulator::Facts;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -25,6 +26,10 @@ struct Noting {
 
 impl Director for Noting {
     fn doing(&self, step: &Step) {
+        if step.verb == "agent" && step.detail.starts_with("guest-exec") {
+            // What is run there is asked of the guests themselves.
+            return;
+        }
         let is_child = matches!(step.boundary, Boundary::Child(_));
         if step.changes && !matches!(step.boundary, Boundary::Seed) {
             self.changes.lock().unwrap().push(step.to_string());
@@ -124,6 +129,7 @@ async fn an_upgrade_is_planned_and_nothing_but_its_status_is_written() {
     ready(&world).await;
     sleep(Duration::from_mins(1)).await;
     noting.taken();
+    let jobs = world.host().machines.begun();
 
     world.create(upgrade("next", "demo", NEXT)).unwrap();
     let message = until_said(&world, "True", "PreflightPassed").await;
@@ -168,6 +174,7 @@ async fn an_upgrade_is_planned_and_nothing_but_its_status_is_written() {
     assert_eq!(changes, Vec::<String>::new());
     let looks = asked.iter().filter(|path| *path == "/metrics").count();
     assert!((10..30).contains(&looks), "{looks} looks");
+    assert_eq!(world.host().machines.begun(), jobs, "no job was begun");
 
     world.delete("ClusterUpgrade", "next").unwrap();
     until(&world, "gone", async |w| {
@@ -275,5 +282,88 @@ async fn a_cluster_that_cannot_be_reached_is_not_known_to_be_right() {
     let message = until_said(&world, "Unknown", "PreflightUnknown").await;
     assert!(message.contains("could not be seen"), "{message}");
     world.set_cut(address, false);
+    until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_in_the_guests_is_told_and_mending_it_is_enough() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    until_said(&world, "True", "PreflightPassed").await;
+    let machines = &world.host().machines;
+    let (control_plane, worker) = ("default.demo-cp-0", "default.demo-workers-0");
+    let well = Facts::default();
+    let tomorrow = world.now() + jiff::SignedDuration::from_hours(20);
+    let wrong = [
+        (
+            control_plane,
+            Facts {
+                alarm: Some("NOSPACE".to_owned()),
+                ..well.clone()
+            },
+            "Etcd: DevMachine demo-cp-0: etcd has raised the alarm NOSPACE",
+        ),
+        (
+            control_plane,
+            Facts {
+                certificates_end: Some(tomorrow),
+                ..well.clone()
+            },
+            "Certificates: DevMachine demo-cp-0: /etc/kubernetes/pki/apiserver.crt (",
+        ),
+        (
+            worker,
+            Facts {
+                disk_left: 1 << 20,
+                ..well.clone()
+            },
+            "GuestResources: DevMachine demo-workers-0: less than 100Mi of its file system / is left",
+        ),
+    ];
+    for (domain, facts, told) in wrong {
+        machines.set_facts(domain, facts);
+        let message = until_said(&world, "False", "PreflightFailed").await;
+        assert!(message.starts_with(told), "{message}");
+        machines.set_facts(domain, well.clone());
+        until_said(&world, "True", "PreflightPassed").await;
+    }
+
+    let nearly = Facts {
+        memory: 200 << 20,
+        database: 1900 << 20,
+        certificates_end: Some(tomorrow + jiff::SignedDuration::from_hours(24 * 20)),
+        ..well.clone()
+    };
+    machines.set_facts(control_plane, nearly);
+    let told = async |w: &World| {
+        let status = w.get("ClusterUpgrade", "next").unwrap_or_default()["status"].clone();
+        let findings = status["findings"].as_array().cloned().unwrap_or_default();
+        findings
+            .iter()
+            .map(|f| {
+                format!(
+                    "{} {}",
+                    f["severity"].as_str().unwrap(),
+                    f["check"].as_str().unwrap()
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    until(&world, "three warnings", async |w| {
+        told(w).await == ["Warning Etcd", "Warning Certificates", "Warning GuestResources"]
+    })
+    .await;
+    assert_eq!(succeeded(&world).1, "PreflightPassed", "warnings do not stop it");
+    machines.set_facts(control_plane, well);
+
+    machines.set_mute(worker, true);
+    let message = until_said(&world, "Unknown", "PreflightUnknown").await;
+    assert!(
+        message.contains("GuestResources") && message.contains("demo-workers-0"),
+        "{message}"
+    );
+    machines.set_mute(worker, false);
     until_said(&world, "True", "PreflightPassed").await;
 }

@@ -1,19 +1,22 @@
 //! Looks at everything that an upgrade has to do with.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    ClusterUpgrade, Condition, DevCluster, DevMachine, MachineRole, NodePool, PreflightFinding,
+    ClusterUpgrade, Condition, DevCluster, DevMachine, HypervisorHost, NodePool, PreflightFinding, duration,
 };
 use seedbed_hypervisor::Hypervisor;
+use seedbed_planner::Observed;
 use seedbed_planner::capacity;
 use seedbed_planner::conditions::Summary;
-use seedbed_planner::upgrade::preflight::{self, NodeSeen, OnHost, Operation, Seen, Survey};
+use seedbed_planner::upgrade::preflight::{self, GuestFacts, NodeSeen, OnHost, Operation, Seen, Survey};
 use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
-use seedbed_planner::{Observed, names};
 
+use super::{guests, subject};
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
@@ -86,8 +89,9 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         Ok(None) => unseen("the address of its API server is not known yet"),
         Err(error) => unseen(&error.to_string()),
     };
-    let subject = subject(&cluster, world);
-    let seen = seen(&subject, to, view, survey, world).await;
+    let subject = found(&cluster, world);
+    let soak = duration::parse(&upgrade.spec.soak).unwrap_or_default();
+    let seen = seen(&subject, to, soak, (view, survey), world).await;
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
     let way = from.and_then(|from| Some((from, hop(from, to).ok()?)));
@@ -120,16 +124,14 @@ fn unseen(why: &str) -> (ChildView, Survey) {
     (ChildView::unknown(why), Survey::unknown(why))
 }
 
-fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
-    let prefix = names::control_plane_prefix(&owned::name(cluster));
+fn found<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
     let mut machines = world.machines_of_cluster(cluster);
-    machines.sort_by_key(|m| (names::index_of(&m.name_any(), &prefix), m.name_any()));
+    machines.sort_by_key(ResourceExt::name_any);
     let mut pools = world.pools_of_cluster(cluster);
     pools.sort_by_key(ResourceExt::name_any);
-    let is_control_plane = |m: &&DevMachine| m.spec.role == MachineRole::ControlPlane;
     Subject {
         cluster,
-        control_planes: machines.iter().filter(is_control_plane).cloned().collect(),
+        control_planes: subject::control_planes(cluster, &machines),
         machines,
         pools,
     }
@@ -145,9 +147,20 @@ fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) ->
     }
 }
 
-async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Survey, world: &World) -> Seen {
+async fn seen(
+    subject: &Subject<'_>,
+    to: Version,
+    soak: Duration,
+    (view, survey): (ChildView, Survey),
+    world: &World,
+) -> Seen {
     let cluster = subject.cluster;
-    let (release, capacity) = on_host(subject, to, world).await;
+    let OnHostSeen {
+        release,
+        upgrade_disk,
+        capacity,
+        guests,
+    } = on_host(subject, to, world).await;
     Seen {
         cluster: owned::name(cluster),
         host: cluster.spec.host_ref.name.clone(),
@@ -170,36 +183,73 @@ async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Surve
             .nodes
             .map(|nodes| nodes.iter().map(|seen| node(seen)).collect()),
         survey,
+        guests,
+        upgrade_disk,
+        soak,
+        now: world.context.clock.now(),
     }
 }
 
-/// Whether the target's release is on the cluster's host, and whether there is room for the snapshots.
-async fn on_host(
-    subject: &Subject<'_>,
-    to: Version,
-    world: &World,
-) -> (Observed<OnHost>, Observed<Result<(), String>>) {
+/// What is seen by way of the cluster's host.
+struct OnHostSeen {
+    release: Observed<OnHost>,
+    upgrade_disk: Option<u64>,
+    capacity: Observed<Result<(), String>>,
+    guests: Vec<(String, Observed<GuestFacts>)>,
+}
+
+async fn on_host(subject: &Subject<'_>, to: Version, world: &World) -> OnHostSeen {
     let name = &subject.cluster.spec.host_ref.name;
+    let (cluster, machines) = (subject.cluster, &subject.machines);
     let Some(host) = world.host(name) else {
         let why = format!("there is no HypervisorHost named {name}");
-        return (Observed::Unknown(why.clone()), Observed::Unknown(why));
+        return OnHostSeen {
+            release: Observed::Unknown(why.clone()),
+            upgrade_disk: None,
+            capacity: Observed::Unknown(why.clone()),
+            guests: guests::ask(cluster, machines, Observed::Unknown(why), world).await,
+        };
     };
     let hypervisor = world.context.hosts.hypervisor(&host);
-    let release = match world.release(&to.to_string()) {
-        None => Observed::Known(OnHost::NotFound(world.versions())),
-        Some(release) => releases::on_host_for_upgrade(&release, &host, hypervisor.as_ref())
-            .await
-            .map(|found| match found {
-                Ok(()) => OnHost::Present,
-                Err(why) => OnHost::Incomplete(why),
-            }),
+    let (release, upgrade_disk) = release(to, &host, hypervisor.as_ref(), world).await;
+    OnHostSeen {
+        release,
+        upgrade_disk,
+        capacity: room_on(subject, &host, hypervisor.as_ref(), world).await,
+        guests: guests::ask(cluster, machines, Observed::Known(hypervisor), world).await,
+    }
+}
+
+/// Whether the target's release is on the cluster's host, and the size of its upgrade disk there.
+async fn release(
+    to: Version,
+    host: &HypervisorHost,
+    hypervisor: &dyn Hypervisor,
+    world: &World,
+) -> (Observed<OnHost>, Option<u64>) {
+    let Some(release) = world.release(&to.to_string()) else {
+        return (Observed::Known(OnHost::NotFound(world.versions())), None);
     };
-    (release, room_on(subject, &host, hypervisor.as_ref(), world).await)
+    match releases::on_host_for_upgrade(&release, host, hypervisor).await {
+        Observed::Known(Ok(())) => {}
+        Observed::Known(Err(why)) => return (Observed::Known(OnHost::Incomplete(why)), None),
+        Observed::Unknown(why) => return (Observed::Unknown(why), None),
+    }
+    let Some(volume) = releases::upgrade_volume(&release) else {
+        return (Observed::Known(OnHost::Present), None);
+    };
+    match hypervisor.volume(&volume).await {
+        Ok(found) => (
+            Observed::Known(OnHost::Present),
+            found.map(|volume| volume.capacity_bytes),
+        ),
+        Err(fault) => (Observed::Unknown(fault.to_string()), None),
+    }
 }
 
 async fn room_on(
     subject: &Subject<'_>,
-    host: &seedbed_crds::HypervisorHost,
+    host: &HypervisorHost,
     hypervisor: &dyn Hypervisor,
     world: &World,
 ) -> Observed<Result<(), String>> {

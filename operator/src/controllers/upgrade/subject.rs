@@ -96,8 +96,11 @@ impl Subject {
                 (vec![all.into_iter().find(|m| m.name_any() == target.name)?], 1)
             }
             UpgradeTargetKind::DevCluster => match step.phase {
-                UpgradePhase::Commit => (self.control_planes(all)?, 1),
-                UpgradePhase::Addons => (self.control_planes(all)?.into_iter().take(1).collect(), 1),
+                UpgradePhase::Commit => (some(control_planes(&self.cluster, &all))?, 1),
+                UpgradePhase::Addons => {
+                    let all = some(control_planes(&self.cluster, &all))?;
+                    (all.into_iter().take(1).collect(), 1)
+                }
                 _ => (Vec::new(), 1),
             },
             UpgradeTargetKind::NodePool => {
@@ -122,16 +125,6 @@ impl Subject {
         Some((found.into_iter().map(|m| self.reached(m, world)).collect(), width))
     }
 
-    fn control_planes(&self, machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
-        let prefix = names::control_plane_prefix(&owned::name(&self.cluster));
-        let mut found: Vec<_> = machines
-            .into_iter()
-            .filter(|m| m.spec.role == MachineRole::ControlPlane)
-            .collect();
-        found.sort_by_key(|m| names::index_of(&m.name_any(), &prefix));
-        (!found.is_empty()).then_some(found)
-    }
-
     fn reached(&self, machine: DevMachine, world: &World) -> Reached {
         let (domain, owner, guest) =
             machine::guest(&machine, &self.cluster, self.hypervisor.clone(), &world.context);
@@ -142,4 +135,17 @@ impl Subject {
             guest,
         }
     }
+}
+
+/// The control planes among the machines of the cluster, in the order in which they are upgraded.
+pub fn control_planes(cluster: &DevCluster, machines: &[DevMachine]) -> Vec<DevMachine> {
+    let prefix = names::control_plane_prefix(&owned::name(cluster));
+    let is_control_plane = |m: &&DevMachine| m.spec.role == MachineRole::ControlPlane;
+    let mut found: Vec<_> = machines.iter().filter(is_control_plane).cloned().collect();
+    found.sort_by_key(|m| (names::index_of(&m.name_any(), &prefix), m.name_any()));
+    found
+}
+
+fn some(machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
+    (!machines.is_empty()).then_some(machines)
 }
