@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seedbed_simulated_api::ApiServer;
-use seedbed_simulation::objects::{cluster, pool, release, upgrade};
+use seedbed_simulation::objects::{carried_out, cluster, pool, release, upgrade};
 use seedbed_simulation::{Boundary, Director, Settings, Step, World};
 use seedbed_simulator::Facts;
 use serde_json::{Value, json};
@@ -366,4 +366,30 @@ async fn what_is_wrong_in_the_guests_is_told_and_mending_it_is_enough() {
     );
     machines.set_mute(worker, false);
     until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_upgrades_are_kept_than_the_cluster_says_and_those_of_persons_stay() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(carried_out("by-hand", "demo", NEXT)).unwrap();
+    world
+        .change("ClusterUpgrade", "by-hand", &json!({"cancel": true}))
+        .unwrap();
+    let change = json!({"version": NEXT, "upgradeHistoryLimit": 0});
+    world.change("DevCluster", "demo", &change).unwrap();
+    let made = format!("demo-{NEXT}");
+    until(&world, "made", async |w| w.get("ClusterUpgrade", &made).is_some()).await;
+    until(&world, "gone", async |w| w.get("ClusterUpgrade", &made).is_none()).await;
+    let runs = |w: &World| w.get("DevCluster", "demo").unwrap_or_default()["status"]["version"] == NEXT;
+    assert!(runs(&world), "it goes when it has ended");
+    sleep(Duration::from_hours(1)).await;
+    let all = world.all("ClusterUpgrade");
+    let names: Vec<_> = all.iter().map(|upgrade| &upgrade["metadata"]["name"]).collect();
+    assert_eq!(
+        names,
+        ["by-hand"],
+        "none is made anew for want of the one that ended"
+    );
 }
