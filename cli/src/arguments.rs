@@ -37,7 +37,7 @@ pub(crate) enum Verb {
     },
     /// Show what runs and how the clusters are.
     Status,
-    /// Let a ClusterUpgrade with `approval: Manual` pass its point of no return.
+    /// Let an upgrade with `approval: Manual` pass its point of no return.
     Approve(ApproveArguments),
     /// Keep the instance's processes running (started by `up`).
     #[command(hide = true)]
@@ -86,7 +86,7 @@ pub(crate) struct UpArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArguments {
-    /// Name of the ClusterUpgrade.
+    /// Name of the upgrade.
     pub(crate) name: String,
     /// Its namespace.
     #[arg(long, short, default_value = "default")]

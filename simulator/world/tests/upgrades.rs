@@ -393,3 +393,105 @@ async fn no_more_upgrades_are_kept_than_the_cluster_says_and_those_of_persons_st
         "none is made anew for want of the one that ended"
     );
 }
+
+fn kubelet(world: &World, machine: &str) -> String {
+    let found = world.get("DevMachine", machine).unwrap_or_default();
+    let version = found["status"]["node"]["kubeletVersion"].as_str();
+    version.unwrap_or_default().to_owned()
+}
+
+fn runs_as_asked(world: &World, version: &str) -> bool {
+    let drift = world.condition("DevCluster", "demo", "VersionDrift");
+    let cluster = world.get("DevCluster", "demo").unwrap_or_default();
+    drift.as_deref() == Some("False") && cluster["status"]["version"] == version
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_held_back_keeps_its_version_and_follows_with_the_next_upgrade() {
+    const THIRD: &str = "v1.37.0";
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(release(THIRD)).unwrap();
+    let pool = |world: &World| world.get("NodePool", "demo-workers").unwrap();
+    world
+        .change("NodePool", "demo-workers", &json!({"holdVersion": true}))
+        .unwrap();
+    world
+        .change("DevCluster", "demo", &json!({"version": NEXT}))
+        .unwrap();
+    until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
+    assert_eq!(kubelet(&world, "demo-cp-0"), NEXT);
+    assert_eq!(kubelet(&world, "demo-workers-0"), VERSION);
+    assert_eq!(pool(&world)["status"]["version"], VERSION);
+    let made = world.get("ClusterUpgrade", &format!("demo-{NEXT}")).unwrap();
+    assert_eq!(made["status"]["phase"], "Done");
+    let finding = &made["status"]["findings"][0];
+    assert_eq!(
+        (&finding["check"], &finding["severity"]),
+        (&json!("Skew"), &json!("Warning"))
+    );
+    assert_eq!(finding["object"], "Node demo-workers-0");
+
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    sleep(Duration::from_mins(10)).await;
+    world.delete("ClusterUpgrade", "next").unwrap();
+    assert_eq!(
+        kubelet(&world, "demo-workers-0"),
+        VERSION,
+        "nobody makes it follow"
+    );
+
+    world
+        .change("NodePool", "demo-workers", &json!({"replicas": 2}))
+        .unwrap();
+    until(&world, "scaled up", async |w| {
+        w.condition("NodePool", "demo-workers", "Ready").as_deref() == Some("True")
+            && pool(w)["status"]["readyReplicas"] == 2
+    })
+    .await;
+    let second = world.get("DevMachine", "demo-workers-1").unwrap();
+    assert_eq!(second["spec"]["version"], VERSION, "as its nodes are");
+
+    world
+        .change("NodePool", "demo-workers", &json!({"holdVersion": false}))
+        .unwrap();
+    world
+        .change("DevCluster", "demo", &json!({"version": THIRD}))
+        .unwrap();
+    until(&world, "upgraded again", async |w| runs_as_asked(w, THIRD)).await;
+    for machine in ["demo-cp-0", "demo-workers-0", "demo-workers-1"] {
+        assert_eq!(kubelet(&world, machine), THIRD, "{machine}");
+    }
+    assert_eq!(pool(&world)["status"]["version"], THIRD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_of_a_pool_that_is_held_back_no_more_is_made_anew_of_the_clusters_version() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    let hold = |hold: bool| {
+        world
+            .change("NodePool", "demo-workers", &json!({"holdVersion": hold}))
+            .unwrap();
+    };
+    hold(true);
+    world
+        .change("DevCluster", "demo", &json!({"version": NEXT}))
+        .unwrap();
+    until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
+    hold(false);
+    sleep(Duration::from_mins(1)).await;
+    let versions = |w: &World| -> Vec<String> {
+        let workers = w
+            .all("DevMachine")
+            .into_iter()
+            .filter(|m| m["spec"]["role"] == "Worker");
+        let texts = workers.map(|m| m["spec"]["version"].as_str().unwrap().to_owned());
+        texts.collect()
+    };
+    assert_eq!(versions(&world), [VERSION]);
+    world.delete("DevMachine", "demo-workers-0").unwrap();
+    until(&world, "made anew", async |w| versions(w) == [NEXT]).await;
+}

@@ -154,6 +154,7 @@ async fn every_field(cases: Cases) {
         "preKubeadmCommands": ["true"], "postKubeadmCommands": ["true"],
         "strategy": {"maxSurge": "25%", "maxUnavailable": 2},
         "drainTimeoutSeconds": 0,
+        "holdVersion": true,
     }});
     objects
         .try_create(with(pool("every-field", "x"), &spec))

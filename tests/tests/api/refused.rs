@@ -120,11 +120,6 @@ fn clusters() -> Vec<Wrong> {
             &["spec.upgradeHistoryLimit", "greater than or equal to 0"],
         ),
         (
-            "more upgrades that are kept than there may be",
-            wrong(json!({"upgradeHistoryLimit": 101})),
-            &["spec.upgradeHistoryLimit", "less than or equal to 100"],
-        ),
-        (
             "a dot in the name",
             with(cluster("my.cluster", "local"), &json!({})),
             &["a DevCluster's name has no dots"],

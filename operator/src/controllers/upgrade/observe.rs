@@ -1,5 +1,6 @@
 //! Looks at everything that an upgrade has to do with.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -78,7 +79,7 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
-            runs = runs_already(child.as_ref(), &view, to).await;
+            runs = runs_already(child.as_ref(), &view, to, &held(&cluster, world)).await;
             let survey = match &view.api_version {
                 Observed::Known(_) => child.survey().await,
                 // It would be waited for in vain.
@@ -104,13 +105,32 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
     })))
 }
 
-/// Whether the cluster runs that version and behaves like it, and so do all kubelets.
-async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version) -> bool {
+/// The machines whose pools are held back, each with its pool.
+pub fn held(cluster: &DevCluster, world: &World) -> BTreeMap<String, String> {
+    let pools = world.pools_of_cluster(cluster);
+    let held = pools.iter().filter(|pool| pool.spec.hold_version);
+    held.flat_map(|pool| {
+        let machines = world.machines_of_pool(pool);
+        machines
+            .into_iter()
+            .map(|machine| (owned::name(&machine), owned::name(pool)))
+    })
+    .collect()
+}
+
+/// Whether the cluster runs that version and behaves like it, and so do all kubelets but those that are held back.
+async fn runs_already(
+    child: &dyn ChildApi,
+    view: &ChildView,
+    to: Version,
+    held: &BTreeMap<String, String>,
+) -> bool {
     let text = to.to_string();
+    let runs = |found: &NodeSeen| found.kubelet == text || held.contains_key(&found.name);
     let kubelets = view
         .nodes
         .known()
-        .is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|found| node(found).kubelet == text));
+        .is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|found| runs(&node(found))));
     if view.api_version != Observed::Known(text.clone()) || !kubelets {
         return false;
     }
@@ -143,6 +163,12 @@ fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) ->
         cluster: owned::name(subject.cluster),
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         pools: subject.pools.iter().map(ResourceExt::name_any).collect(),
+        held: subject
+            .pools
+            .iter()
+            .filter(|pool| pool.spec.hold_version)
+            .map(ResourceExt::name_any)
+            .collect(),
         etcd: etcd(from).zip(etcd(to)),
     }
 }
@@ -179,9 +205,14 @@ async fn seen(
         capacity,
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         machines: subject.machines.iter().map(ResourceExt::name_any).collect(),
-        nodes: view
-            .nodes
-            .map(|nodes| nodes.iter().map(|seen| node(seen)).collect()),
+        nodes: view.nodes.map(|nodes| {
+            let held = held(cluster, world);
+            let with_pool = |seen: NodeSeen| NodeSeen {
+                held_by: held.get(&seen.name).cloned(),
+                ..seen
+            };
+            nodes.iter().map(|seen| with_pool(node(seen))).collect()
+        }),
         survey,
         guests,
         upgrade_disk,
@@ -343,6 +374,7 @@ fn node(node: &Node) -> NodeSeen {
             .as_ref()
             .map(|info| info.kubelet_version.clone())
             .unwrap_or_default(),
+        held_by: None,
         pressures: pressures
             .map(|c| (c.type_.clone(), c.message.clone().unwrap_or_default()))
             .collect(),

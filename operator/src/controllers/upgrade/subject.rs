@@ -1,10 +1,12 @@
 //! An upgrade that was begun, with all that it is done to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use seedbed_crds::{
-    ClusterUpgrade, DevCluster, DevMachine, MachineRole, UpgradePhase, UpgradeStep, UpgradeTargetKind,
+    ClusterUpgrade, DevCluster, DevMachine, MachineRole, NodePool, UpgradePhase, UpgradeStep,
+    UpgradeTargetKind,
 };
 use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
@@ -123,6 +125,20 @@ impl Subject {
             }
         };
         Some((found.into_iter().map(|m| self.reached(m, world)).collect(), width))
+    }
+
+    /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned.
+    pub fn left_behind(&self, world: &World) -> BTreeSet<String> {
+        let follows = |pool: &NodePool| {
+            let mut steps = self.entry.steps.iter();
+            steps.any(|step| step.phase == UpgradePhase::Nodes && step.target.name == pool.name_any())
+        };
+        let pools = world.pools_of_cluster(&self.cluster);
+        let behind = pools.iter().filter(|pool| !follows(pool));
+        behind
+            .flat_map(|pool| world.machines_of_pool(pool))
+            .map(|machine| machine.name_any())
+            .collect()
     }
 
     fn reached(&self, machine: DevMachine, world: &World) -> Reached {

@@ -109,6 +109,8 @@ pub struct NodeSeen {
     pub ready: Result<(), String>,
     /// Version of its kubelet, as the node has it.
     pub kubelet: String,
+    /// Name of the pool that it is of, where that is held back.
+    pub held_by: Option<String>,
     /// What it is short of: conditions that are True, with the kubelet's words.
     pub pressures: Vec<(String, String)>,
 }
@@ -202,6 +204,7 @@ pub mod tests {
             name: name.into(),
             ready: Ok(()),
             kubelet: "v1.35.4".into(),
+            held_by: None,
             pressures: Vec::new(),
         };
         let pods = [
