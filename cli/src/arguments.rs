@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     },
     /// Show what runs and how the clusters are.
     Status,
+    /// Let an upgrade with `approval: Manual` pass its point of no return.
+    Approve(ApproveArguments),
     /// Keep the instance's processes running (started by `up`).
     #[command(hide = true)]
     Supervise,
@@ -80,6 +82,15 @@ pub(crate) struct UpArguments {
     /// How long the sample cluster may take to get ready, in minutes.
     #[arg(long, default_value_t = 45)]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArguments {
+    /// Name of the upgrade.
+    pub(crate) name: String,
+    /// Its namespace.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
 }
 
 #[derive(Debug, Args)]

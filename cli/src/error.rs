@@ -42,6 +42,8 @@ pub(crate) enum Error {
         reason: String,
         message: String,
     },
+    #[error("ClusterUpgrade {upgrade} was not approved: {why}")]
+    NotApproved { upgrade: String, why: String },
     #[error("the cluster was not Ready within {minutes} min; last seen:\n{last}\nRun `make up` again to go on waiting; the operator's log is {}", log.display())]
     NotReady {
         minutes: u64,

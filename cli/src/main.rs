@@ -1,5 +1,6 @@
 //! `kubectl seedbed`: brings an embedded seed up on this machine, leads into it, and takes it down.
 
+mod approve;
 mod arguments;
 mod checkout;
 mod console;
@@ -44,6 +45,7 @@ fn run(arguments: &Arguments, console: &mut Console) -> Result<ExitCode, Error> 
         Verb::Shell => return inside::shell(&instance, console),
         Verb::Run { command } => return inside::run(&instance, command),
         Verb::Status => return status::status(&instance, console),
+        Verb::Approve(options) => approve::approve(&instance, options, console)?,
         Verb::Supervise => seedbed_seed::supervise(&instance)?,
     }
     Ok(ExitCode::SUCCESS)

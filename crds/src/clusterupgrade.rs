@@ -119,6 +119,12 @@ checks! {
     NodePressure,
     /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler are Ready on every control plane.
     ControlPlanePods,
+    /// etcd has a leader, no alarm, and room in its database.
+    Etcd,
+    /// No certificate of a control plane expires while it is upgraded, or soon.
+    Certificates,
+    /// Every machine has memory and disk space for what an upgrade takes.
+    GuestResources,
     /// Nothing is asked for, or stored, in API versions that the target does not serve any more.
     RemovedAPIs,
     /// No alpha feature is on: the new API server cannot emulate the old version with one.

@@ -87,6 +87,15 @@ pub struct DevClusterSpec {
     /// What becomes of the machines when this object is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// How many upgrades that came to their end are kept of those that an edited `version` made, the newest; the last one that failed, or was
+    /// cancelled, stays for as long as it says why `version` is not run. Upgrades that a person made are never deleted.
+    #[serde(default = "default_upgrade_history_limit")]
+    #[schemars(range(min = 0, max = 100))]
+    pub upgrade_history_limit: i32,
+}
+
+fn default_upgrade_history_limit() -> i32 {
+    5
 }
 
 /// The machines that run the control plane.

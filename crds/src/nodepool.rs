@@ -29,8 +29,9 @@ use crate::devcluster::KubeadmSettings;
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "How many workers there should be."),
     printcolumn(name = "ReadyReplicas", type_ = "integer", json_path = ".status.readyReplicas", description = "How many workers are Ready."),
     printcolumn(name = "UpToDate", type_ = "integer", json_path = ".status.upToDateReplicas", description = "How many workers are of the present template."),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", description = "Kubernetes version of the workers' kubelets."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", priority = 1, description = "Kubernetes version of the workers."),
+    printcolumn(name = "Held", type_ = "boolean", json_path = ".spec.holdVersion", priority = 1, description = "Whether the workers keep their version when the cluster is upgraded."),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1, description = "Why it is or is not Ready."),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1, description = "What was found and what to do."),
     validation = Rule::new("size(self.metadata.name) <= 50").message("a NodePool's name has at most 50 characters: the names of its machines are made from it"),
@@ -74,6 +75,10 @@ pub struct NodePoolSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 4096)))]
     pub post_kubeadm_commands: Vec<String>,
+    /// While true, the workers' kubelets keep their version in upgrades of the cluster that begin, and new workers are made of it. They may be
+    /// three minor versions older than the API server at most: an upgrade beyond that is not begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold_version: bool,
     /// How machines are replaced when the template changes.
     #[serde(default)]
     pub strategy: RolloutStrategy,

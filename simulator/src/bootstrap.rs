@@ -8,10 +8,10 @@ use seedbed_guest::GuestFile;
 use seedbed_guest::simulated::Begun;
 use seedbed_simulated_api::ApiServer;
 
-use crate::cluster;
 use crate::control_plane::{Cluster, Manifests};
 use crate::job::{self, Kubeadm, NodeSpec};
 use crate::machines::{Boot, Machines};
+use crate::{cluster, facts};
 
 /// Between two attempts of a worker to join.
 const JOIN_PAUSE: Duration = Duration::from_secs(1);
@@ -154,6 +154,7 @@ impl Machines {
             disk.node = Some((node, address));
             disk.kubelet = Some(version);
             disk.cluster = Some(cluster);
+            facts::tell(disk, now);
             true
         });
         if is_on != Some(true) {

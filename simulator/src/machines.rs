@@ -11,6 +11,7 @@ use seedbed_hypervisor::simulated::{Guests, Simulated};
 
 use crate::cluster;
 use crate::control_plane::{Cluster, ControlPlanes};
+use crate::facts::{self, Facts};
 use crate::job::NodeSpec;
 use crate::timing::{Timers, Timing};
 use crate::upgrade::{Kept, Script};
@@ -64,6 +65,8 @@ pub(crate) struct Disk {
     pub(crate) kubelet: Option<String>,
     /// What upgrades left on it.
     pub(crate) upgrades: Kept,
+    /// What its guest says of itself.
+    pub(crate) facts: Facts,
 }
 
 pub(crate) struct Power {
@@ -328,6 +331,7 @@ impl Guests for Machines {
             .map(|nic| nic.mac.clone())
             .unwrap_or_default();
         let address = host.and_then(|host| host.address_of(&mac));
+        let now = self.0.timers.now();
         let boot = {
             let mut state = self.lock();
             state.boots += 1;
@@ -347,9 +351,11 @@ impl Guests for Machines {
                 node: None,
                 kubelet: None,
                 upgrades: Kept::default(),
+                facts: Facts::default(),
             });
             disk.os.reboot(format!("boot-{number}"));
             disk.os.set_address(address.map(Into::into));
+            facts::tell(disk, now);
             let power = Power {
                 disk: name.clone(),
                 boot: number,

@@ -78,6 +78,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         versions: kept::Kept::default(),
         written: kept::Kept::lasting(transitions::PAUSE),
         jobs_done: kept::Kept::lasting(upgrade::JOBS_KEPT),
+        guest_facts: kept::Kept::lasting(upgrade::GUESTS_KEPT),
         inventories: inventories::Inventories::default(),
         changed_on_host: Triggers::default(),
         clusters: clusters.store(),

@@ -71,7 +71,9 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         &machines,
         &plan,
         problem,
-        cluster.as_ref().map(|cluster| version(cluster, world)),
+        cluster.as_ref().map(|cluster| {
+            running::told(kubelets(&machines)).unwrap_or_else(|| version(&pool, cluster, &machines, world))
+        }),
         context.clock.now(),
     );
     let later = transitions::save_paced(world, &api, &pool, status).await?;
@@ -194,7 +196,7 @@ fn decide(
     let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
     let under_way = world.upgrade_under_way(cluster);
     let name = owned::name(pool);
-    let version = version(cluster, world);
+    let version = version(pool, cluster, machines, world);
     let seen: Vec<PoolMachine> = machines
         .iter()
         .map(|m| PoolMachine {
@@ -225,14 +227,25 @@ fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster, ve
 }
 
 /// The version of the pool's new machines.
-fn version(cluster: &DevCluster, world: &World) -> String {
+fn version(pool: &NodePool, cluster: &DevCluster, present: &[DevMachine], world: &World) -> String {
+    if pool.spec.hold_version
+        && let Some(held) = running::of_held_pool(kubelets(present))
+    {
+        return held;
+    }
     let machines = world.machines_of_cluster(cluster);
     let control_plane = machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane);
-    let node = control_plane
-        .and_then(|m| m.status.as_ref())
-        .and_then(|status| status.node.as_ref());
-    let kubelet = node.and_then(|node| node.kubelet_version.as_deref());
-    running::of_new_workers(&cluster.spec.version, kubelet)
+    running::of_new_workers(&cluster.spec.version, control_plane.and_then(kubelet))
+}
+
+/// Versions of the machines' kubelets, as far as they are nodes.
+fn kubelets(machines: &[DevMachine]) -> impl Iterator<Item = &str> {
+    machines.iter().filter_map(kubelet)
+}
+
+fn kubelet(machine: &DevMachine) -> Option<&str> {
+    let node = machine.status.as_ref()?.node.as_ref()?;
+    node.kubelet_version.as_deref()
 }
 
 async fn carry_out(
@@ -246,7 +259,7 @@ async fn carry_out(
     if !plan.create.is_empty() {
         stays(cluster, world).await?;
     }
-    let version = version(cluster, world);
+    let version = version(pool, cluster, machines, world);
     for index in &plan.create {
         let machine = worker(pool, cluster, *index, &version);
         let name = machine.name_any();

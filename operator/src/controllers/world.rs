@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt};
 use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
 use seedbed_hypervisor::Owner;
 use seedbed_kubeadm::pki::ClusterPki;
+use seedbed_planner::upgrade::preflight::GuestFacts;
 use tokio::sync::watch;
 
 use super::access::Accesses;
@@ -55,6 +56,8 @@ pub struct World {
     pub written: Kept<Duration>,
     /// Jobs of upgrades that ended well, by their machine's UID and their token.
     pub jobs_done: Kept<()>,
+    /// What guests said of themselves to a preflight, by their machine's UID.
+    pub guest_facts: Kept<GuestFacts>,
     /// What was on the hosts at the last look.
     pub inventories: Inventories,
     /// Whose things on a host changed since the look before.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seedbed_simulated_api::ApiServer;
-use seedbed_simulation::objects::{cluster, pool, release, upgrade};
+use seedbed_simulation::objects::{carried_out, cluster, pool, release, upgrade};
 use seedbed_simulation::{Boundary, Director, Settings, Step, World};
+use seedbed_simulator::Facts;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -25,6 +26,10 @@ struct Noting {
 
 impl Director for Noting {
     fn doing(&self, step: &Step) {
+        if step.verb == "agent" && step.detail.starts_with("guest-exec") {
+            // What is run there is asked of the guests themselves.
+            return;
+        }
         let is_child = matches!(step.boundary, Boundary::Child(_));
         if step.changes && !matches!(step.boundary, Boundary::Seed) {
             self.changes.lock().unwrap().push(step.to_string());
@@ -124,6 +129,7 @@ async fn an_upgrade_is_planned_and_nothing_but_its_status_is_written() {
     ready(&world).await;
     sleep(Duration::from_mins(1)).await;
     noting.taken();
+    let jobs = world.host().machines.begun();
 
     world.create(upgrade("next", "demo", NEXT)).unwrap();
     let message = until_said(&world, "True", "PreflightPassed").await;
@@ -168,6 +174,7 @@ async fn an_upgrade_is_planned_and_nothing_but_its_status_is_written() {
     assert_eq!(changes, Vec::<String>::new());
     let looks = asked.iter().filter(|path| *path == "/metrics").count();
     assert!((10..30).contains(&looks), "{looks} looks");
+    assert_eq!(world.host().machines.begun(), jobs, "no job was begun");
 
     world.delete("ClusterUpgrade", "next").unwrap();
     until(&world, "gone", async |w| {
@@ -276,4 +283,215 @@ async fn a_cluster_that_cannot_be_reached_is_not_known_to_be_right() {
     assert!(message.contains("could not be seen"), "{message}");
     world.set_cut(address, false);
     until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_in_the_guests_is_told_and_mending_it_is_enough() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    until_said(&world, "True", "PreflightPassed").await;
+    let machines = &world.host().machines;
+    let (control_plane, worker) = ("default.demo-cp-0", "default.demo-workers-0");
+    let well = Facts::default();
+    let tomorrow = world.now() + jiff::SignedDuration::from_hours(20);
+    let wrong = [
+        (
+            control_plane,
+            Facts {
+                alarm: Some("NOSPACE".to_owned()),
+                ..well.clone()
+            },
+            "Etcd: DevMachine demo-cp-0: etcd has raised the alarm NOSPACE",
+        ),
+        (
+            control_plane,
+            Facts {
+                certificates_end: Some(tomorrow),
+                ..well.clone()
+            },
+            "Certificates: DevMachine demo-cp-0: /etc/kubernetes/pki/apiserver.crt (",
+        ),
+        (
+            worker,
+            Facts {
+                disk_left: 1 << 20,
+                ..well.clone()
+            },
+            "GuestResources: DevMachine demo-workers-0: less than 100Mi of its file system / is left",
+        ),
+    ];
+    for (domain, facts, told) in wrong {
+        machines.set_facts(domain, facts);
+        let message = until_said(&world, "False", "PreflightFailed").await;
+        assert!(message.starts_with(told), "{message}");
+        machines.set_facts(domain, well.clone());
+        until_said(&world, "True", "PreflightPassed").await;
+    }
+
+    let nearly = Facts {
+        memory: 200 << 20,
+        database: 1900 << 20,
+        certificates_end: Some(tomorrow + jiff::SignedDuration::from_hours(24 * 20)),
+        ..well.clone()
+    };
+    machines.set_facts(control_plane, nearly);
+    let told = async |w: &World| {
+        let status = w.get("ClusterUpgrade", "next").unwrap_or_default()["status"].clone();
+        let findings = status["findings"].as_array().cloned().unwrap_or_default();
+        findings
+            .iter()
+            .map(|f| {
+                format!(
+                    "{} {}",
+                    f["severity"].as_str().unwrap(),
+                    f["check"].as_str().unwrap()
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    until(&world, "three warnings", async |w| {
+        told(w).await == ["Warning Etcd", "Warning Certificates", "Warning GuestResources"]
+    })
+    .await;
+    assert_eq!(succeeded(&world).1, "PreflightPassed", "warnings do not stop it");
+    machines.set_facts(control_plane, well);
+
+    machines.set_mute(worker, true);
+    let message = until_said(&world, "Unknown", "PreflightUnknown").await;
+    assert!(
+        message.contains("GuestResources") && message.contains("demo-workers-0"),
+        "{message}"
+    );
+    machines.set_mute(worker, false);
+    until_said(&world, "True", "PreflightPassed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_upgrades_are_kept_than_the_cluster_says_and_those_of_persons_stay() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(carried_out("by-hand", "demo", NEXT)).unwrap();
+    world
+        .change("ClusterUpgrade", "by-hand", &json!({"cancel": true}))
+        .unwrap();
+    let change = json!({"version": NEXT, "upgradeHistoryLimit": 0});
+    world.change("DevCluster", "demo", &change).unwrap();
+    let made = format!("demo-{NEXT}");
+    until(&world, "made", async |w| w.get("ClusterUpgrade", &made).is_some()).await;
+    until(&world, "gone", async |w| w.get("ClusterUpgrade", &made).is_none()).await;
+    let runs = |w: &World| w.get("DevCluster", "demo").unwrap_or_default()["status"]["version"] == NEXT;
+    assert!(runs(&world), "it goes when it has ended");
+    sleep(Duration::from_hours(1)).await;
+    let all = world.all("ClusterUpgrade");
+    let names: Vec<_> = all.iter().map(|upgrade| &upgrade["metadata"]["name"]).collect();
+    assert_eq!(
+        names,
+        ["by-hand"],
+        "none is made anew for want of the one that ended"
+    );
+}
+
+fn kubelet(world: &World, machine: &str) -> String {
+    let found = world.get("DevMachine", machine).unwrap_or_default();
+    let version = found["status"]["node"]["kubeletVersion"].as_str();
+    version.unwrap_or_default().to_owned()
+}
+
+fn runs_as_asked(world: &World, version: &str) -> bool {
+    let drift = world.condition("DevCluster", "demo", "VersionDrift");
+    let cluster = world.get("DevCluster", "demo").unwrap_or_default();
+    drift.as_deref() == Some("False") && cluster["status"]["version"] == version
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_held_back_keeps_its_version_and_follows_with_the_next_upgrade() {
+    const THIRD: &str = "v1.37.0";
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    world.create(release(THIRD)).unwrap();
+    let pool = |world: &World| world.get("NodePool", "demo-workers").unwrap();
+    world
+        .change("NodePool", "demo-workers", &json!({"holdVersion": true}))
+        .unwrap();
+    world
+        .change("DevCluster", "demo", &json!({"version": NEXT}))
+        .unwrap();
+    until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
+    assert_eq!(kubelet(&world, "demo-cp-0"), NEXT);
+    assert_eq!(kubelet(&world, "demo-workers-0"), VERSION);
+    assert_eq!(pool(&world)["status"]["version"], VERSION);
+    let made = world.get("ClusterUpgrade", &format!("demo-{NEXT}")).unwrap();
+    assert_eq!(made["status"]["phase"], "Done");
+    let finding = &made["status"]["findings"][0];
+    assert_eq!(
+        (&finding["check"], &finding["severity"]),
+        (&json!("Skew"), &json!("Warning"))
+    );
+    assert_eq!(finding["object"], "Node demo-workers-0");
+
+    world.create(upgrade("next", "demo", NEXT)).unwrap();
+    sleep(Duration::from_mins(10)).await;
+    world.delete("ClusterUpgrade", "next").unwrap();
+    assert_eq!(
+        kubelet(&world, "demo-workers-0"),
+        VERSION,
+        "nobody makes it follow"
+    );
+
+    world
+        .change("NodePool", "demo-workers", &json!({"replicas": 2}))
+        .unwrap();
+    until(&world, "scaled up", async |w| {
+        w.condition("NodePool", "demo-workers", "Ready").as_deref() == Some("True")
+            && pool(w)["status"]["readyReplicas"] == 2
+    })
+    .await;
+    let second = world.get("DevMachine", "demo-workers-1").unwrap();
+    assert_eq!(second["spec"]["version"], VERSION, "as its nodes are");
+
+    world
+        .change("NodePool", "demo-workers", &json!({"holdVersion": false}))
+        .unwrap();
+    world
+        .change("DevCluster", "demo", &json!({"version": THIRD}))
+        .unwrap();
+    until(&world, "upgraded again", async |w| runs_as_asked(w, THIRD)).await;
+    for machine in ["demo-cp-0", "demo-workers-0", "demo-workers-1"] {
+        assert_eq!(kubelet(&world, machine), THIRD, "{machine}");
+    }
+    assert_eq!(pool(&world)["status"]["version"], THIRD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_of_a_pool_that_is_held_back_no_more_is_made_anew_of_the_clusters_version() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    let hold = |hold: bool| {
+        world
+            .change("NodePool", "demo-workers", &json!({"holdVersion": hold}))
+            .unwrap();
+    };
+    hold(true);
+    world
+        .change("DevCluster", "demo", &json!({"version": NEXT}))
+        .unwrap();
+    until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
+    hold(false);
+    sleep(Duration::from_mins(1)).await;
+    let versions = |w: &World| -> Vec<String> {
+        let workers = w
+            .all("DevMachine")
+            .into_iter()
+            .filter(|m| m["spec"]["role"] == "Worker");
+        let texts = workers.map(|m| m["spec"]["version"].as_str().unwrap().to_owned());
+        texts.collect()
+    };
+    assert_eq!(versions(&world), [VERSION]);
+    world.delete("DevMachine", "demo-workers-0").unwrap();
+    until(&world, "made anew", async |w| versions(w) == [NEXT]).await;
 }

@@ -66,6 +66,7 @@ async fn defaults(cases: Cases) {
     assert_eq!(seen["spec"]["network"], network);
     assert_eq!(seen["spec"]["cni"], json!({"type": "Bridge"}));
     assert_eq!(seen["spec"]["deletionPolicy"], "Delete");
+    assert_eq!(seen["spec"]["upgradeHistoryLimit"], 5);
     let seen = objects
         .try_create(with(pool("defaults", "x"), &json!({"spec": {"replicas": null}})))
         .await
@@ -138,6 +139,7 @@ async fn every_field(cases: Cases) {
         "ssh": {"authorizedKeys": ["ssh-ed25519 AAAA a"]},
         "paused": true,
         "deletionPolicy": "Retain",
+        "upgradeHistoryLimit": 0,
     }});
     objects
         .try_create(with(cluster("every-field", "local"), &spec))
@@ -152,6 +154,7 @@ async fn every_field(cases: Cases) {
         "preKubeadmCommands": ["true"], "postKubeadmCommands": ["true"],
         "strategy": {"maxSurge": "25%", "maxUnavailable": 2},
         "drainTimeoutSeconds": 0,
+        "holdVersion": true,
     }});
     objects
         .try_create(with(pool("every-field", "x"), &spec))

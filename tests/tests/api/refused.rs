@@ -115,6 +115,11 @@ fn clusters() -> Vec<Wrong> {
             &["spec.controlPlane.machine.cpus", "integer"],
         ),
         (
+            "fewer than no upgrades that are kept",
+            wrong(json!({"upgradeHistoryLimit": -1})),
+            &["spec.upgradeHistoryLimit", "greater than or equal to 0"],
+        ),
+        (
             "a dot in the name",
             with(cluster("my.cluster", "local"), &json!({})),
             &["a DevCluster's name has no dots"],

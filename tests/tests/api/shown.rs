@@ -178,9 +178,12 @@ async fn columns(cases: Cases) {
             "DESIRED",
             "READYREPLICAS",
             "UPTODATE",
+            "VERSION",
             "AGE"
         ]
     );
+    let wide = get(&["np", "-o", "wide"]);
+    assert_eq!(header(&wide)[9..], ["HELD", "REASON", "MESSAGE"]);
     objects.create(upgrade("a-next", "nobody")).await.unwrap();
     objects
         .told(

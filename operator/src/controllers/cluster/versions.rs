@@ -17,8 +17,6 @@ use crate::errors::Error;
 
 /// Within which time an API server is asked for its version again.
 const ASKED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
-/// How many upgrades that came to their end are kept of those that an edited version made.
-const KEPT: usize = 5;
 
 /// What follows from the version that the spec asks for; nothing before the control plane is initialised, or where it cannot be read.
 pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
@@ -51,7 +49,11 @@ pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
 
 /// Names of the upgrades that are more than are kept.
 pub fn surplus(subject: &Subject, world: &World) -> Vec<String> {
-    desired::beyond(&upgrades(subject, world), KEPT)
+    let cluster = &subject.cluster;
+    let generation = cluster.metadata.generation.unwrap_or_default();
+    // The schema has no negative one.
+    let limit = usize::try_from(cluster.spec.upgrade_history_limit).unwrap_or(usize::MAX);
+    desired::beyond(&upgrades(subject, world), limit, generation)
 }
 
 /// The cluster's upgrades, the oldest first.

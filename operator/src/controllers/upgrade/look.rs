@@ -1,5 +1,7 @@
 //! Looks at what decides how an upgrade goes on, and only as far as the present step needs it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::{APPROVE_ANNOTATION, Approval, UpgradePhase, UpgradeStep, UpgradeStepState, duration};
@@ -8,6 +10,7 @@ use seedbed_planner::Observed;
 use seedbed_planner::machine::Drain;
 use seedbed_planner::upgrade::Version;
 use seedbed_planner::upgrade::saga::{Health, Job, Machine, Node as NodeView, Saga, Seen};
+use seedbed_planner::upgrade::version::kubelet_skew;
 
 use super::recorded::generation;
 use super::subject::{Reached, Subject};
@@ -45,8 +48,10 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
     }
     match step.phase {
         UpgradePhase::Preflight => {}
-        UpgradePhase::Soak => seen.health = health(subject, false, world).await,
-        UpgradePhase::Verify => seen.health = health(subject, true, world).await,
+        UpgradePhase::Soak => seen.health = health(subject, None, world).await,
+        UpgradePhase::Verify => {
+            seen.health = health(subject, Some(&subject.left_behind(world)), world).await;
+        }
         _ => {
             if let Some((machines, width)) = subject.machines(step, world) {
                 seen.width = width;
@@ -216,15 +221,27 @@ fn view(node: &Node, upgrade: &str) -> NodeView {
     }
 }
 
-/// Whether the cluster is as it should be while it is watched, or at the end.
-async fn health(subject: &Subject, at_end: bool, world: &World) -> Health {
+/// Why a kubelet that did not follow cannot stay as it is; none where it can.
+fn too_far_behind(node: &Node, to: Version) -> Option<String> {
+    let found = kubelet(node);
+    let Some(version) = Version::parse(found) else {
+        return Some(format!(
+            "node {} says that its kubelet is {found:?}",
+            node.name_any()
+        ));
+    };
+    kubelet_skew(version, to).map(|wrong| format!("node {}: {wrong}", node.name_any()))
+}
+
+/// Whether the cluster is as it should be while it is watched; or at the end, when kubelets but those of some machines have followed.
+async fn health(subject: &Subject, at_end: Option<&BTreeSet<String>>, world: &World) -> Health {
     match unwell(subject, at_end, world).await {
         None => Health::Well,
         Some(why) => Health::Unwell(why),
     }
 }
 
-async fn unwell(subject: &Subject, at_end: bool, world: &World) -> Option<String> {
+async fn unwell(subject: &Subject, at_end: Option<&BTreeSet<String>>, world: &World) -> Option<String> {
     let to = subject.to.to_string();
     match subject.child.serving().await {
         Err(error) => return Some(error.to_string()),
@@ -232,7 +249,7 @@ async fn unwell(subject: &Subject, at_end: bool, world: &World) -> Option<String
             return Some(format!("the API server runs {}, expected {to}", serving.version));
         }
         Ok(serving) => {
-            let expected = match subject.emulated().filter(|_| !at_end) {
+            let expected = match subject.emulated().filter(|_| at_end.is_none()) {
                 Some(emulated) => emulated,
                 None => subject.to.series(),
             };
@@ -269,7 +286,10 @@ async fn unwell(subject: &Subject, at_end: bool, world: &World) -> Option<String
                 let why = nodes::not_ready_message(node);
                 return Some(format!("node {name} is not Ready: {why}"));
             }
-            (at_end && kubelet(node) != to)
+            if at_end?.contains(name) {
+                return too_far_behind(node, subject.to);
+            }
+            (kubelet(node) != to)
                 .then(|| format!("the kubelet of node {name} is {}, expected {to}", kubelet(node)))
         }),
     }

@@ -2,6 +2,8 @@
 
 mod apply;
 mod carry;
+mod facts;
+mod guests;
 mod journal;
 mod look;
 mod lost;
@@ -27,6 +29,7 @@ use crate::context::jittered;
 use crate::effect;
 use crate::errors::Error;
 use crate::status::describe;
+pub use guests::KEPT as GUESTS_KEPT;
 use journal::{Entry, Turn};
 use lost::Lost;
 use observe::{Checked, Outlook};

@@ -1,20 +1,24 @@
 //! Looks at everything that an upgrade has to do with.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    ClusterUpgrade, Condition, DevCluster, DevMachine, MachineRole, NodePool, PreflightFinding,
+    ClusterUpgrade, Condition, DevCluster, DevMachine, HypervisorHost, NodePool, PreflightFinding, duration,
 };
 use seedbed_hypervisor::Hypervisor;
+use seedbed_planner::Observed;
 use seedbed_planner::capacity;
 use seedbed_planner::conditions::Summary;
-use seedbed_planner::upgrade::preflight::{self, NodeSeen, OnHost, Operation, Seen, Survey};
+use seedbed_planner::upgrade::preflight::{self, GuestFacts, NodeSeen, OnHost, Operation, Seen, Survey};
 use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
-use seedbed_planner::{Observed, names};
 
 use super::subject::is_node;
+use super::{guests, subject};
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
@@ -76,7 +80,7 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
-            runs = runs_already(child.as_ref(), &view, to, &world.machines_of_cluster(&cluster)).await;
+            runs = runs_already(child.as_ref(), &view, to, &following(&cluster, world)).await;
             let survey = match &view.api_version {
                 Observed::Known(_) => child.survey().await,
                 // It would be waited for in vain.
@@ -87,8 +91,9 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         Ok(None) => unseen("the address of its API server is not known yet"),
         Err(error) => unseen(&error.to_string()),
     };
-    let subject = subject(&cluster, world);
-    let seen = seen(&subject, to, view, survey, world).await;
+    let subject = found(&cluster, world);
+    let soak = duration::parse(&upgrade.spec.soak).unwrap_or_default();
+    let seen = seen(&subject, to, soak, (view, survey), world).await;
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
     Ok(Some(Outlook::Checked(Checked {
@@ -100,8 +105,29 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
     })))
 }
 
-/// Whether the cluster runs that version and behaves like it, and so do all kubelets.
-async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version, machines: &[DevMachine]) -> bool {
+/// The machines whose pools are held back, each with its pool.
+pub fn held(cluster: &DevCluster, world: &World) -> BTreeMap<String, String> {
+    let pools = world.pools_of_cluster(cluster);
+    let held = pools.iter().filter(|pool| pool.spec.hold_version);
+    held.flat_map(|pool| {
+        let machines = world.machines_of_pool(pool);
+        machines
+            .into_iter()
+            .map(|machine| (owned::name(&machine), owned::name(pool)))
+    })
+    .collect()
+}
+
+/// Names of the machines that are nodes and are not held back.
+fn following(cluster: &DevCluster, world: &World) -> Vec<String> {
+    let held = held(cluster, world);
+    let machines = world.machines_of_cluster(cluster);
+    let nodes = machines.iter().filter(|m| is_node(m)).map(ResourceExt::name_any);
+    nodes.filter(|name| !held.contains_key(name)).collect()
+}
+
+/// Whether the cluster runs that version and behaves like it, and so do the kubelets of these machines.
+async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version, machines: &[String]) -> bool {
     let text = to.to_string();
     if view.api_version != Observed::Known(text.clone()) || !all_kubelets_are(&text, view, machines) {
         return false;
@@ -112,31 +138,29 @@ async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version, machi
     })
 }
 
-fn all_kubelets_are(version: &str, view: &ChildView, machines: &[DevMachine]) -> bool {
+fn all_kubelets_are(version: &str, view: &ChildView, machines: &[String]) -> bool {
     let Observed::Known(nodes) = &view.nodes else {
         return false;
     };
-    let runs = |machine: &DevMachine| {
-        let found = nodes.iter().find(|node| node.name_any() == machine.name_any());
+    let runs = |machine: &String| {
+        let found = nodes.iter().find(|node| node.name_any() == *machine);
         found.is_some_and(|found| node(found).kubelet == version)
     };
-    machines.iter().any(is_node) && machines.iter().filter(|m| is_node(m)).all(runs)
+    !machines.is_empty() && machines.iter().all(runs)
 }
 
 fn unseen(why: &str) -> (ChildView, Survey) {
     (ChildView::unknown(why), Survey::unknown(why))
 }
 
-fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
-    let prefix = names::control_plane_prefix(&owned::name(cluster));
+fn found<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
     let mut machines = world.machines_of_cluster(cluster);
-    machines.sort_by_key(|m| (names::index_of(&m.name_any(), &prefix), m.name_any()));
+    machines.sort_by_key(ResourceExt::name_any);
     let mut pools = world.pools_of_cluster(cluster);
     pools.sort_by_key(ResourceExt::name_any);
-    let is_control_plane = |m: &&DevMachine| m.spec.role == MachineRole::ControlPlane;
     Subject {
         cluster,
-        control_planes: machines.iter().filter(is_control_plane).cloned().collect(),
+        control_planes: subject::control_planes(cluster, &machines),
         machines,
         pools,
     }
@@ -144,7 +168,7 @@ fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
 
 /// The plan of an upgrade of that cluster; none where there is no way from the one version to the other.
 pub fn planned(cluster: &DevCluster, from: Version, to: Version, world: &World) -> Option<Plan> {
-    way(&subject(cluster, world), from, to, world)
+    way(&found(cluster, world), from, to, world)
 }
 
 fn way(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Option<Plan> {
@@ -158,13 +182,30 @@ fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) ->
         cluster: owned::name(subject.cluster),
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         pools: subject.pools.iter().map(ResourceExt::name_any).collect(),
+        held: subject
+            .pools
+            .iter()
+            .filter(|pool| pool.spec.hold_version)
+            .map(ResourceExt::name_any)
+            .collect(),
         etcd: etcd(from).zip(etcd(to)),
     }
 }
 
-async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Survey, world: &World) -> Seen {
+async fn seen(
+    subject: &Subject<'_>,
+    to: Version,
+    soak: Duration,
+    (view, survey): (ChildView, Survey),
+    world: &World,
+) -> Seen {
     let cluster = subject.cluster;
-    let (release, capacity) = on_host(subject, to, world).await;
+    let OnHostSeen {
+        release,
+        upgrade_disk,
+        capacity,
+        guests,
+    } = on_host(subject, to, world).await;
     Seen {
         cluster: owned::name(cluster),
         host: cluster.spec.host_ref.name.clone(),
@@ -183,40 +224,82 @@ async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Surve
         capacity,
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         machines: subject.machines.iter().map(ResourceExt::name_any).collect(),
-        nodes: view
-            .nodes
-            .map(|nodes| nodes.iter().map(|seen| node(seen)).collect()),
+        nodes: view.nodes.map(|nodes| {
+            let held = held(cluster, world);
+            let with_pool = |seen: NodeSeen| NodeSeen {
+                held_by: held.get(&seen.name).cloned(),
+                ..seen
+            };
+            nodes.iter().map(|seen| with_pool(node(seen))).collect()
+        }),
         survey,
+        guests,
+        upgrade_disk,
+        soak,
+        now: world.context.clock.now(),
     }
 }
 
-/// Whether the target's release is on the cluster's host, and whether there is room for the snapshots.
-async fn on_host(
-    subject: &Subject<'_>,
-    to: Version,
-    world: &World,
-) -> (Observed<OnHost>, Observed<Result<(), String>>) {
+/// What is seen by way of the cluster's host.
+struct OnHostSeen {
+    release: Observed<OnHost>,
+    upgrade_disk: Option<u64>,
+    capacity: Observed<Result<(), String>>,
+    guests: Vec<(String, Observed<GuestFacts>)>,
+}
+
+async fn on_host(subject: &Subject<'_>, to: Version, world: &World) -> OnHostSeen {
     let name = &subject.cluster.spec.host_ref.name;
+    let (cluster, machines) = (subject.cluster, &subject.machines);
     let Some(host) = world.host(name) else {
         let why = format!("there is no HypervisorHost named {name}");
-        return (Observed::Unknown(why.clone()), Observed::Unknown(why));
+        return OnHostSeen {
+            release: Observed::Unknown(why.clone()),
+            upgrade_disk: None,
+            capacity: Observed::Unknown(why.clone()),
+            guests: guests::ask(cluster, machines, Observed::Unknown(why), world).await,
+        };
     };
     let hypervisor = world.context.hosts.hypervisor(&host);
-    let release = match world.release(&to.to_string()) {
-        None => Observed::Known(OnHost::NotFound(world.versions())),
-        Some(release) => releases::on_host_for_upgrade(&release, &host, hypervisor.as_ref())
-            .await
-            .map(|found| match found {
-                Ok(()) => OnHost::Present,
-                Err(why) => OnHost::Incomplete(why),
-            }),
+    let (release, upgrade_disk) = release(to, &host, hypervisor.as_ref(), world).await;
+    OnHostSeen {
+        release,
+        upgrade_disk,
+        capacity: room_on(subject, &host, hypervisor.as_ref(), world).await,
+        guests: guests::ask(cluster, machines, Observed::Known(hypervisor), world).await,
+    }
+}
+
+/// Whether the target's release is on the cluster's host, and the size of its upgrade disk there.
+async fn release(
+    to: Version,
+    host: &HypervisorHost,
+    hypervisor: &dyn Hypervisor,
+    world: &World,
+) -> (Observed<OnHost>, Option<u64>) {
+    let Some(release) = world.release(&to.to_string()) else {
+        return (Observed::Known(OnHost::NotFound(world.versions())), None);
     };
-    (release, room_on(subject, &host, hypervisor.as_ref(), world).await)
+    match releases::on_host_for_upgrade(&release, host, hypervisor).await {
+        Observed::Known(Ok(())) => {}
+        Observed::Known(Err(why)) => return (Observed::Known(OnHost::Incomplete(why)), None),
+        Observed::Unknown(why) => return (Observed::Unknown(why), None),
+    }
+    let Some(volume) = releases::upgrade_volume(&release) else {
+        return (Observed::Known(OnHost::Present), None);
+    };
+    match hypervisor.volume(&volume).await {
+        Ok(found) => (
+            Observed::Known(OnHost::Present),
+            found.map(|volume| volume.capacity_bytes),
+        ),
+        Err(fault) => (Observed::Unknown(fault.to_string()), None),
+    }
 }
 
 async fn room_on(
     subject: &Subject<'_>,
-    host: &seedbed_crds::HypervisorHost,
+    host: &HypervisorHost,
     hypervisor: &dyn Hypervisor,
     world: &World,
 ) -> Observed<Result<(), String>> {
@@ -311,6 +394,7 @@ pub fn node(node: &Node) -> NodeSeen {
             .as_ref()
             .map(|info| info.kubelet_version.clone())
             .unwrap_or_default(),
+        held_by: None,
         pressures: pressures
             .map(|c| (c.type_.clone(), c.message.clone().unwrap_or_default()))
             .collect(),

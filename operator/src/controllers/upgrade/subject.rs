@@ -1,10 +1,12 @@
 //! An upgrade that was begun, with all that it is done to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use seedbed_crds::{
-    ClusterUpgrade, DevCluster, DevMachine, MachineRole, UpgradePhase, UpgradeStep, UpgradeTargetKind,
+    ClusterUpgrade, DevCluster, DevMachine, MachineRole, NodePool, UpgradePhase, UpgradeStep,
+    UpgradeTargetKind,
 };
 use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
@@ -96,8 +98,11 @@ impl Subject {
                 (vec![all.into_iter().find(|m| m.name_any() == target.name)?], 1)
             }
             UpgradeTargetKind::DevCluster => match step.phase {
-                UpgradePhase::Commit => (self.control_planes(all)?, 1),
-                UpgradePhase::Addons => (self.control_planes(all)?.into_iter().take(1).collect(), 1),
+                UpgradePhase::Commit => (some(control_planes(&self.cluster, &all))?, 1),
+                UpgradePhase::Addons => {
+                    let all = some(control_planes(&self.cluster, &all))?;
+                    (all.into_iter().take(1).collect(), 1)
+                }
                 _ => (Vec::new(), 1),
             },
             UpgradeTargetKind::NodePool => {
@@ -128,14 +133,18 @@ impl Subject {
         machines.filter(is_node).map(|m| m.name_any()).collect()
     }
 
-    fn control_planes(&self, machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
-        let prefix = names::control_plane_prefix(&owned::name(&self.cluster));
-        let mut found: Vec<_> = machines
-            .into_iter()
-            .filter(|m| m.spec.role == MachineRole::ControlPlane)
-            .collect();
-        found.sort_by_key(|m| names::index_of(&m.name_any(), &prefix));
-        (!found.is_empty()).then_some(found)
+    /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned.
+    pub fn left_behind(&self, world: &World) -> BTreeSet<String> {
+        let follows = |pool: &NodePool| {
+            let mut steps = self.entry.steps.iter();
+            steps.any(|step| step.phase == UpgradePhase::Nodes && step.target.name == pool.name_any())
+        };
+        let pools = world.pools_of_cluster(&self.cluster);
+        let behind = pools.iter().filter(|pool| !follows(pool));
+        behind
+            .flat_map(|pool| world.machines_of_pool(pool))
+            .map(|machine| machine.name_any())
+            .collect()
     }
 
     fn reached(&self, machine: DevMachine, world: &World) -> Reached {
@@ -153,4 +162,17 @@ impl Subject {
 /// Whether it is a node, and stays one.
 pub fn is_node(machine: &DevMachine) -> bool {
     machine.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(machine)
+}
+
+/// The control planes among the machines of the cluster, in the order in which they are upgraded.
+pub fn control_planes(cluster: &DevCluster, machines: &[DevMachine]) -> Vec<DevMachine> {
+    let prefix = names::control_plane_prefix(&owned::name(cluster));
+    let is_control_plane = |m: &&DevMachine| m.spec.role == MachineRole::ControlPlane;
+    let mut found: Vec<_> = machines.iter().filter(is_control_plane).cloned().collect();
+    found.sort_by_key(|m| (names::index_of(&m.name_any(), &prefix), m.name_any()));
+    found
+}
+
+fn some(machines: Vec<DevMachine>) -> Option<Vec<DevMachine>> {
+    (!machines.is_empty()).then_some(machines)
 }

@@ -48,6 +48,13 @@ impl Os {
             .map_err(|error| error.to_string())?;
         let ended = match (arguments["path"].as_str(), words.as_slice()) {
             (Some("/bin/sh"), ["-c", script, "sh", rest @ ..]) => self.script(script, rest, &input, now),
+            (Some("/bin/bash"), ["-c", _, name]) => match self.written.get(*name) {
+                Some(text) => Ended {
+                    stdout: text.clone(),
+                    ..Ended::with(0)
+                },
+                None => Ended::failed(127, format!("{name} is not simulated")),
+            },
             (path, _) => Ended::failed(127, format!("{path:?} is not simulated")),
         };
         let pid = self.number();

@@ -4,7 +4,8 @@
 //! apart. It is data: it waits for nothing, runs nothing, and reads no clock. What a job does is decided by whoever is told of it
 //! ([`Begun`]) and written back with [`Os::log`] and [`Os::end`].
 //!
-//! What it does not simulate: programs other than those that this crate runs, permissions and owners of files, and directories.
+//! What it does not simulate: programs other than those that this crate runs, but for what [`Os::set_output`] says that they write;
+//! permissions and owners of files, and directories.
 
 mod command;
 mod files;
@@ -55,6 +56,8 @@ pub struct Os {
     handles: BTreeMap<i64, Open>,
     outputs: BTreeMap<i64, Value>,
     units: BTreeMap<String, unit::State>,
+    /// What other scripts write, by what they are called.
+    written: BTreeMap<String, String>,
     next: i64,
     begun: Vec<Begun>,
 }
@@ -69,6 +72,7 @@ impl Os {
             handles: BTreeMap::new(),
             outputs: BTreeMap::new(),
             units: BTreeMap::new(),
+            written: BTreeMap::new(),
             next: 0,
             begun: Vec::new(),
         }
@@ -87,6 +91,11 @@ impl Os {
     /// The guest's card got that address, or lost the one it had.
     pub fn set_address(&mut self, address: Option<IpAddr>) {
         self.identity.address = address;
+    }
+
+    /// What a script that is run as `bash -c SCRIPT NAME` writes from now on.
+    pub fn set_output(&mut self, name: &str, text: impl Into<String>) {
+        self.written.insert(name.to_owned(), text.into());
     }
 
     /// A file of the guest.

@@ -18,6 +18,11 @@ pub use configuration::{ConfigurationError, emulating, version};
 /// What a guest sees the upgrade disk as: `/dev/disk/by-id/virtio-<this>`.
 pub const DISK_SERIAL: &str = "seedbed-upgrade";
 
+/// What a preflight runs in a guest, with `bash`: it tells of memory, disks, certificates and etcd, and changes nothing.
+pub const FACTS: &str = include_str!("facts.sh");
+/// What [`FACTS`] is called where it runs.
+pub const FACTS_NAME: &str = "seedbed-facts";
+
 /// A job of an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
@@ -204,8 +209,8 @@ mod tests {
 
     #[test]
     fn every_script_is_one_that_bash_can_read() {
-        for job in Job::ALL {
-            let script = render(&input(job)).unwrap().script;
+        let jobs = Job::ALL.map(|job| (job.name(), render(&input(job)).unwrap().script));
+        for (job, script) in jobs.into_iter().chain([(FACTS_NAME, FACTS.to_owned())]) {
             let file = tempfile(&script);
             let read = std::process::Command::new("bash")
                 .arg("-n")

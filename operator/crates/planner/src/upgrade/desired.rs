@@ -140,16 +140,19 @@ fn name(seen: &Seen, to: Version) -> String {
     }
 }
 
-/// Names of the upgrades beyond the newest `limit` of those that came to their end and that the cluster made by itself.
-pub fn beyond(upgrades: &[Upgrade], limit: usize) -> Vec<String> {
+/// Names of the upgrades beyond the newest `limit` of those that came to their end and that the cluster made by itself. What [`decide`] goes
+/// by stays: one that ended just now, and one that did not get to what the spec of that generation still asks for.
+pub fn beyond(upgrades: &[Upgrade], limit: usize, generation: i64) -> Vec<String> {
     let ended: Vec<_> = upgrades
         .iter()
         .filter(|upgrade| upgrade.end.is_some() && upgrade.generation.is_some())
         .collect();
     let surplus = ended.len().saturating_sub(limit);
+    let failed = |upgrade: &Upgrade| upgrade.end != Some(End::Done) && upgrade.generation == Some(generation);
     ended
         .iter()
         .take(surplus)
+        .filter(|upgrade| !upgrade.ended_just_now && !failed(upgrade))
         .map(|upgrade| upgrade.name.clone())
         .collect()
 }
@@ -279,7 +282,26 @@ mod tests {
             upgrade("v1.35.0", Some(2), true, done),
             upgrade("v1.36.0", Some(3), true, None),
         ];
-        assert_eq!(beyond(&all, 1), ["demo-v1.33.0"]);
-        assert_eq!(beyond(&all, 2), Vec::<String>::new());
+        assert_eq!(beyond(&all, 1, 3), ["demo-v1.33.0"]);
+        assert_eq!(beyond(&all, 2, 3), Vec::<String>::new());
+        assert_eq!(beyond(&all, 0, 3), ["demo-v1.33.0", "demo-v1.35.0"]);
+    }
+
+    #[test]
+    fn one_by_which_it_is_known_that_nothing_is_to_be_made_is_kept_whatever_the_limit() {
+        let mut seen = seen("v1.35.4", "v1.36.3");
+        let failed = upgrade("v1.36.3", Some(4), true, Some(End::RolledBack));
+        let just_now = Upgrade {
+            ended_just_now: true,
+            ..upgrade("v1.36.3", Some(3), true, Some(End::Done))
+        };
+        for kept in [failed, just_now] {
+            seen.upgrades = vec![kept];
+            assert_eq!(beyond(&seen.upgrades, 0, seen.generation), Vec::<String>::new());
+            assert!(!matches!(decide(&seen), Desired::Make(..)));
+            // An edit, or some time, lets go of it.
+            seen.upgrades[0].ended_just_now = false;
+            assert_eq!(beyond(&seen.upgrades, 0, 5), ["demo-v1.36.3"]);
+        }
     }
 }

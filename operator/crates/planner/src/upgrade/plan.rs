@@ -4,6 +4,8 @@
 //! stores nothing that the old one could not read. Kubelets and kube-proxy wait for Commit, because their skew counts from the
 //! version that the API server behaves like.
 
+use std::fmt::Write as _;
+
 use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeStepState, UpgradeTarget, UpgradeTargetKind};
 
 use super::version::{Hop, Version};
@@ -17,6 +19,8 @@ pub struct Machines {
     pub control_planes: Vec<String>,
     /// Names of the pools, in the order in which they are upgraded.
     pub pools: Vec<String>,
+    /// Names of those pools whose kubelets stay as they are.
+    pub held: Vec<String>,
     /// Versions of etcd in the two releases; none where one of them is not known.
     pub etcd: Option<(String, String)>,
 }
@@ -55,7 +59,12 @@ pub fn plan(hop: Hop, from: Version, to: Version, machines: &Machines) -> Plan {
         steps.extend(each(&|name| draft.etcd(name), control_planes));
     }
     steps.extend(each(&|name| draft.kubelet(name), control_planes));
-    steps.extend(each(&|name| draft.workers(name), pools));
+    let follow: Vec<_> = pools
+        .iter()
+        .filter(|pool| !machines.held.contains(pool))
+        .cloned()
+        .collect();
+    steps.extend(each(&|name| draft.workers(name), &follow));
     steps.push(draft.addons());
     steps.push(draft.verify());
     Plan {
@@ -212,10 +221,17 @@ impl Draft<'_> {
     }
 
     fn verify(&self) -> UpgradeStep {
-        let message = format!(
+        let mut message = format!(
             "look whether every node and every part of the control plane is Ready and runs {}",
             self.to
         );
+        if !self.machines.held.is_empty() {
+            let _ = write!(
+                message,
+                "; kubelets of pools that are held back ({}) keep their version",
+                self.machines.held.join(", ")
+            );
+        }
         step(UpgradePhase::Verify, self.cluster(), message)
     }
 }
@@ -278,6 +294,7 @@ mod tests {
             cluster: "demo".into(),
             control_planes: (0..control_planes).map(|n| format!("demo-cp-{n}")).collect(),
             pools: (0..pools).map(|n| format!("demo-w{n}")).collect(),
+            held: Vec::new(),
             etcd: Some(("v3.6.6".into(), "v3.6.8".into())),
         }
     }
@@ -348,6 +365,33 @@ mod tests {
             ..machines(1, 1)
         };
         assert!(has_etcd(&of(Hop::Minor, &unknown)));
+    }
+
+    #[test]
+    fn a_pool_that_is_held_back_gets_its_images_and_keeps_its_kubelets() {
+        let held = Machines {
+            held: vec!["demo-w1".into()],
+            ..machines(1, 3)
+        };
+        let plan = of(Hop::Minor, &held);
+        let told = ids(&plan);
+        for there in [
+            "Preload/NodePool/demo-w1",
+            "Nodes/NodePool/demo-w0",
+            "Nodes/NodePool/demo-w2",
+        ] {
+            assert!(told.contains(&there), "{told:?}");
+        }
+        assert!(!told.contains(&"Nodes/NodePool/demo-w1"), "{told:?}");
+        let verify = plan
+            .steps
+            .last()
+            .map(|step| step.message.as_str())
+            .unwrap_or_default();
+        assert!(
+            verify.contains("held back (demo-w1) keep their version"),
+            "{verify}"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which version a cluster's new machines are made of.
 
+use std::collections::BTreeSet;
+
 use super::version::Version;
 
 /// The version of a new worker: that of the control plane's kubelet, which no upgrade leaves newer than what the API server behaves like.
@@ -9,6 +11,21 @@ pub fn of_new_workers(spec: &str, control_plane_kubelet: Option<&str>) -> String
         Some(version) => version.to_string(),
         None => spec.to_owned(),
     }
+}
+
+/// The version of a new worker of a pool that is held back: the oldest of those that its nodes have; none where it has no node.
+pub fn of_held_pool<'a>(kubelets: impl Iterator<Item = &'a str>) -> Option<String> {
+    kubelets
+        .filter_map(Version::parse)
+        .min()
+        .map(|version| version.to_string())
+}
+
+/// The versions of a pool's kubelets, for people: each once, the oldest first; none where it has no node.
+pub fn told<'a>(kubelets: impl Iterator<Item = &'a str>) -> Option<String> {
+    let versions: BTreeSet<_> = kubelets.filter_map(Version::parse).collect();
+    let texts: Vec<_> = versions.iter().map(Version::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 #[cfg(test)]
@@ -21,5 +38,14 @@ mod tests {
         assert_eq!(of_new_workers("v1.35.4", Some("v1.36.3")), "v1.36.3");
         assert_eq!(of_new_workers("v1.36.3", Some("v1.35.4+build")), "v1.35.4");
         assert_eq!(of_new_workers("v1.36.3", Some("")), "v1.36.3");
+    }
+
+    #[test]
+    fn a_pool_that_is_held_back_goes_by_its_oldest_node() {
+        let kubelets = ["v1.36.3", "v1.35.4+build", "", "v1.36.3"];
+        assert_eq!(of_held_pool(kubelets.into_iter()).as_deref(), Some("v1.35.4"));
+        assert_eq!(told(kubelets.into_iter()).as_deref(), Some("v1.35.4, v1.36.3"));
+        assert_eq!(of_held_pool([].into_iter()), None);
+        assert_eq!(told([""].into_iter()), None);
     }
 }

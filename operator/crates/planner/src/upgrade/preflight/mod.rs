@@ -3,9 +3,13 @@
 //! What could not be seen is a finding too, of severity Unknown: it never counts as right.
 
 mod apis;
+mod certificates;
 mod cluster;
+mod etcd;
+mod guests;
 mod nodes;
 mod release;
+mod resources;
 mod seen;
 mod versions;
 mod workloads;
@@ -15,6 +19,7 @@ use std::collections::BTreeMap;
 use seedbed_crds::{PreflightCheck, PreflightFinding, PreflightSeverity};
 
 use crate::Observed;
+pub use guests::{Certificate, ControlPlaneFacts, EtcdFacts, Filesystem, GuestFacts, Use};
 pub use seen::{
     Budget, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi, Seen,
     ServiceName, StoredVersion, Survey, Webhook,
@@ -25,7 +30,7 @@ pub const MAX_FINDINGS: usize = 200;
 
 /// All that was found, the worst first. Findings of checks that are to be skipped are listed as such.
 pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
-    let checks: [fn(&Seen, &mut Findings); 14] = [
+    let checks: [fn(&Seen, &mut Findings); 17] = [
         versions::path,
         versions::skew,
         release::release,
@@ -35,6 +40,9 @@ pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
         nodes::ready,
         nodes::pressure,
         nodes::control_plane_pods,
+        etcd::healthy,
+        certificates::valid,
+        resources::enough,
         apis::removed,
         apis::alpha_gates,
         workloads::webhooks,

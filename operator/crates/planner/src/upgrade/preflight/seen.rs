@@ -1,7 +1,11 @@
 //! What a preflight looks at.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::guests::GuestFacts;
 use crate::Observed;
 use crate::upgrade::version::Version;
 
@@ -34,6 +38,15 @@ pub struct Seen {
     pub nodes: Observed<Vec<NodeSeen>>,
     /// What one look at the cluster's API found.
     pub survey: Survey,
+    /// What the machines that are nodes say of themselves, by their names.
+    pub guests: Vec<(String, Observed<GuestFacts>)>,
+    /// Size of the disk that brings the target's programs and container images, in bytes; none where it is not on the host, which is told as
+    /// part of the release.
+    pub upgrade_disk: Option<u64>,
+    /// For how long the new control plane is to be watched.
+    pub soak: Duration,
+    /// The time of day.
+    pub now: Timestamp,
 }
 
 /// What one look at a child's API found. Every part is known or not by itself.
@@ -96,6 +109,8 @@ pub struct NodeSeen {
     pub ready: Result<(), String>,
     /// Version of its kubelet, as the node has it.
     pub kubelet: String,
+    /// Name of the pool that it is of, where that is held back.
+    pub held_by: Option<String>,
     /// What it is short of: conditions that are True, with the kubelet's words.
     pub pressures: Vec<(String, String)>,
 }
@@ -180,6 +195,7 @@ pub struct Budget {
 
 #[cfg(test)]
 pub mod tests {
+    use super::super::guests;
     use super::*;
 
     /// A cluster with which all is well.
@@ -188,6 +204,7 @@ pub mod tests {
             name: name.into(),
             ready: Ok(()),
             kubelet: "v1.35.4".into(),
+            held_by: None,
             pressures: Vec::new(),
         };
         let pods = [
@@ -224,6 +241,16 @@ pub mod tests {
                 webhooks: Observed::Known(Vec::new()),
                 budgets: Observed::Known(Vec::new()),
             },
+            guests: vec![
+                (
+                    "demo-cp-0".into(),
+                    Observed::Known(guests::tests::control_plane()),
+                ),
+                ("demo-w-0".into(), Observed::Known(guests::tests::worker())),
+            ],
+            upgrade_disk: Some(800 << 20),
+            soak: Duration::from_mins(5),
+            now: guests::tests::NOW,
         }
     }
 
@@ -240,6 +267,7 @@ pub mod tests {
             capacity: lost(),
             nodes: lost(),
             survey: Survey::unknown(WHY),
+            guests: vec![("demo-cp-0".into(), lost()), ("demo-w-0".into(), lost())],
             ..well()
         }
     }

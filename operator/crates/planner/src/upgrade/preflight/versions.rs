@@ -3,7 +3,7 @@
 use seedbed_crds::PreflightCheck;
 
 use super::{Findings, Seen};
-use crate::upgrade::version::{Version, hop, kubelet_skew};
+use crate::upgrade::version::{KUBELET_LAG, Version, hop, kubelet_skew};
 
 pub(super) fn path(seen: &Seen, findings: &mut Findings) {
     let object = format!("DevCluster {}", seen.cluster);
@@ -40,11 +40,22 @@ pub(super) fn skew(seen: &Seen, findings: &mut Findings) {
             let message = format!("{wrong}: give the node a kubelet that fits before the upgrade");
             findings.error(check, object, message);
         } else if let Some(wrong) = then {
+            let how = match &node.held_by {
+                None => "upgrade the node first".to_owned(),
+                Some(pool) => format!(
+                    "NodePool {pool} is held back: set its spec.holdVersion to false, and delete the DevMachine of this name, which is then made anew of the version that the cluster runs"
+                ),
+            };
             let message = format!(
-                "after the upgrade of the control plane to {}, {wrong}: upgrade the node first",
+                "after the upgrade of the control plane to {}, {wrong}: {how}",
                 seen.to
             );
             findings.error(check, object, message);
+        } else if let Some(pool) = node.held_by.as_ref().filter(|_| kubelet < seen.to) {
+            let message = format!(
+                "its kubelet stays {kubelet}, because NodePool {pool} is held back; it may be {KUBELET_LAG} minor versions older than the API server at most"
+            );
+            findings.warning(check, object, message);
         }
     }
 }
@@ -92,6 +103,25 @@ mod tests {
             (severity, object.as_str()),
             (PreflightSeverity::Error, "Node demo-w-0")
         );
+        has(&message, parts);
+    }
+
+    #[rstest]
+    #[case("v1.35.4", PreflightSeverity::Warning, &["stays v1.35.4", "NodePool demo-w is held back"])]
+    #[case("v1.33.0", PreflightSeverity::Warning, &["3 minor versions older", "at most"])]
+    #[case("v1.32.9", PreflightSeverity::Error, &["after the upgrade", "set its spec.holdVersion to false", "delete the DevMachine"])]
+    fn a_pool_that_is_held_back_is_told_and_stops_what_would_leave_it_too_far_behind(
+        #[case] kubelet: &str,
+        #[case] expected: PreflightSeverity,
+        #[case] parts: &[&str],
+    ) {
+        let mut seen = well();
+        if let Observed::Known(nodes) = &mut seen.nodes {
+            nodes[1].kubelet = kubelet.into();
+            nodes[1].held_by = Some("demo-w".into());
+        }
+        let (severity, object, message) = only(&seen);
+        assert_eq!((severity, object.as_str()), (expected, "Node demo-w-0"));
         has(&message, parts);
     }
 }

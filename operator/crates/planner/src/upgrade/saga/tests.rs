@@ -75,6 +75,7 @@ impl Trial {
             cluster: "demo".into(),
             control_planes: vec!["demo-cp-0".into()],
             pools: vec!["demo-w".into()],
+            held: Vec::new(),
             etcd: Some(("v3.6.6".into(), "v3.6.8".into())),
         };
         let plan = plan(Hop::Minor, v("v1.35.4"), v(TO), &machines);
