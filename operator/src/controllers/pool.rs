@@ -72,7 +72,11 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         &plan,
         problem,
         cluster.as_ref().map(|cluster| {
-            running::told(kubelets(&machines)).unwrap_or_else(|| version(&pool, cluster, &machines, world))
+            let new = version(&pool, cluster, &machines, world);
+            Versions {
+                told: running::told(kubelets(&machines)).unwrap_or_else(|| new.clone()),
+                new,
+            }
         }),
         context.clock.now(),
     );
@@ -363,13 +367,21 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
     Ok(Action::requeue(LATER))
 }
 
+/// Versions of a pool.
+struct Versions {
+    /// That of machines that are made now.
+    new: String,
+    /// Those of the kubelets that there are, as they are told.
+    told: String,
+}
+
 fn status(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
     machines: &[DevMachine],
     plan: &PoolPlan,
     problem: Option<Summary>,
-    version: Option<String>,
+    versions: Option<Versions>,
     now: jiff::Timestamp,
 ) -> NodePoolStatus {
     let old = pool.status.clone().unwrap_or_default();
@@ -380,8 +392,8 @@ fn status(
         machines
             .iter()
             .filter(|m| {
-                let of = cluster.zip(version.as_deref());
-                of.is_some_and(|(cluster, version)| is_up_to_date(m, pool, cluster, version))
+                let of = cluster.zip(versions.as_ref());
+                of.is_some_and(|(cluster, versions)| is_up_to_date(m, pool, cluster, &versions.new))
             })
             .count(),
     );
@@ -410,7 +422,7 @@ fn status(
         selector: Some(selector(pool)),
         // One that goes keeps what it had; one without a cluster has none.
         version: match cluster {
-            Some(_) => version,
+            Some(_) => versions.map(|versions| versions.told),
             None => old.version.filter(|_| pool.metadata.deletion_timestamp.is_some()),
         },
     }
