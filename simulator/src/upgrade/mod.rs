@@ -13,6 +13,7 @@ mod undo;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seedbed_kubeadm::upgrade::Job;
 use seedbed_simulated_api::Store;
 
 use crate::control_plane::Manifests;
@@ -20,7 +21,6 @@ use crate::machines::{Boot, Disk, Machines};
 pub(crate) use kept::Kept;
 pub use kept::Leftover;
 use kept::Saved;
-use script::Job;
 pub(crate) use script::Script;
 
 /// Between two attempts to reach the API server.

@@ -308,7 +308,7 @@ fn undo_again(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> 
     wait(Reason::UndoFailed, message, step.attempt >= MAX_ATTEMPTS)
 }
 
-/// A step that changed nothing is undone as it stands, and so are those before it, in one write.
+/// A step that changed nothing is undone by being written down as undone.
 fn begin_undo(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> Decision {
     if step::changes_something(step.phase) {
         return write(saga.begin(index, true, 1, now));
