@@ -24,4 +24,4 @@ mod workload;
 pub use control_plane::ControlPlanes;
 pub use machines::{Failure, Machines};
 pub use timing::{Timers, Timing};
-pub use upgrade::Leftover;
+pub use upgrade::{Leftover, Restored};

@@ -7,6 +7,7 @@ mod control_plane;
 mod kept;
 mod nodes;
 mod prepare;
+mod restore;
 mod script;
 mod undo;
 
@@ -21,6 +22,7 @@ use crate::machines::{Boot, Disk, Machines};
 pub(crate) use kept::Kept;
 pub use kept::Leftover;
 use kept::Saved;
+pub use restore::Restored;
 pub(crate) use script::Script;
 
 /// Between two attempts to reach the API server.
@@ -79,6 +81,9 @@ impl Machines {
             Job::UndoSnapshot => self.step(run, self.timing().snapshot, Self::undo_snapshot),
             Job::UndoPreload => self.step(run, self.timing().snapshot, Self::undo_preload),
             Job::UndoControlPlane => self.undo_control_plane(run),
+            Job::UndoKubelet => self.step(run, self.timing().kubelet, Self::undo_kubelet),
+            Job::PrepareRestore => self.step(run, self.timing().snapshot, Self::prepare_restore),
+            Job::Restore => self.restore(run),
         }
     }
 
