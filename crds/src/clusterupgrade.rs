@@ -55,6 +55,10 @@ pub struct ClusterUpgradeSpec {
     #[serde(default = "default_soak")]
     #[schemars(length(max = 10), regex(pattern = r"^[0-9]{1,6}(ms|s|m)$"))]
     pub soak: String,
+    /// What follows where the upgrade fails after `Commit`: a step that failed three times, or a cluster that is not as it should be a quarter
+    /// of an hour after the last one. May be changed at any time; `RestoreSnapshot` then also counts for what has failed already.
+    #[serde(default)]
+    pub on_failure_after_commit: OnFailureAfterCommit,
     /// Whether `Commit` follows by itself, or waits for the annotation `seedbed.dev/approve: "true"`.
     #[serde(default)]
     pub approval: Approval,
@@ -80,6 +84,16 @@ pub enum Approval {
     Automatic,
     /// A person, by an annotation.
     Manual,
+}
+
+/// What follows where an upgrade fails after its point of no return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailureAfterCommit {
+    /// It is tried again and again, and a person is asked.
+    #[default]
+    Stall,
+    /// The snapshot that was taken before the upgrade is restored: everything that was written to the cluster's API since then is lost.
+    RestoreSnapshot,
 }
 
 macro_rules! checks {
@@ -214,6 +228,9 @@ pub struct UpgradeStep {
     /// How often it was tried; while it is undone, how often that was.
     #[serde(default, skip_serializing_if = "is_default")]
     pub attempt: i32,
+    /// How often it had been tried when it was begun to be undone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tried: i32,
     /// Names the present attempt's jobs in the guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -306,6 +323,9 @@ pub struct UpgradeUndo {
     pub message: String,
     /// Since when.
     pub since: Time,
+    /// Where a snapshot is restored: since when what was written to the cluster's API is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes_lost_since: Option<Time>,
 }
 
 /// What made an upgrade be undone.
@@ -317,6 +337,8 @@ pub enum UndoCause {
     StepFailed,
     /// The new control plane was not well while it was watched.
     SoakFailed,
+    /// It failed after its point of no return, and `spec.onFailureAfterCommit` is `RestoreSnapshot`.
+    FailedAfterCommit,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

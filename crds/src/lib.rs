@@ -15,9 +15,9 @@ pub mod quantity;
 pub mod reasons;
 
 pub use clusterupgrade::{
-    APPROVE_ANNOTATION, Approval, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, PreflightCheck,
-    PreflightFinding, PreflightSeverity, UndoCause, UpgradePhase, UpgradeStep, UpgradeStepState,
-    UpgradeTarget, UpgradeTargetKind, UpgradeUndo, default_soak,
+    APPROVE_ANNOTATION, Approval, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus,
+    OnFailureAfterCommit, PreflightCheck, PreflightFinding, PreflightSeverity, UndoCause, UpgradePhase,
+    UpgradeStep, UpgradeStepState, UpgradeTarget, UpgradeTargetKind, UpgradeUndo, default_soak,
 };
 pub use common::{
     GROUP, KubeadmPatch, KubeadmPatchTarget, KubeadmPatchType, LocalReference, MachineResources, NodeFile,

@@ -222,12 +222,14 @@ reasons! {
     Upgraded => "Nothing to do.",
     /// The upgrade failed before its point of no return, and the cluster is as it was before.
     RolledBack => "Mend what the message says; then create another ClusterUpgrade.",
+    /// The upgrade failed after its point of no return, and the snapshot that was taken before it is restored: what was written since is lost.
+    RestoredFromSnapshot => "Make anew what was written since the time in the message; mend what the message says; then create another ClusterUpgrade.",
     /// The upgrade was cancelled, and the cluster is as it was before.
     Cancelled => "Nothing to do; delete the ClusterUpgrade when you have read it.",
     /// Everything that was done so far can be undone.
     CanBeUndone => "Nothing to do; spec.cancel: true takes the cluster back.",
     /// What was done cannot be undone any more.
-    CannotBeUndone => "Nothing to do; the upgrade goes on until it is done.",
+    CannotBeUndone => "Nothing to do; the upgrade goes on until it is done. Where it cannot, spec.onFailureAfterCommit: RestoreSnapshot gives up what was written since its beginning.",
     /// An upgrade of the cluster is under way, or about to be; no machine is made or replaced meanwhile.
     UpgradeInProgress => "Wait for the ClusterUpgrade that the message names.",
     /// The cluster runs a newer version than its spec asks for.

@@ -144,6 +144,7 @@ impl Machines {
                 process,
                 serves: manifests.clone(),
                 manifests,
+                is_stopped: false,
                 changed_by: None,
             };
             if let Err(why) = self.answers(&cluster) {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use seedbed_simulated_api::{Kind, Kinds, Preconditions, Store, Subresource};
+use seedbed_simulated_api::{Kind, Kinds, Preconditions, Selector, Store, Subresource};
 use serde_json::{Value, json};
 
 use crate::control_plane::Manifests;
@@ -209,6 +209,15 @@ pub(crate) fn set_ready(store: &mut Store, node: &str, is_ready: bool, now: Time
     }
     status["conditions"] = json!([condition]);
     write_status(store, "nodes", "", node, &status);
+}
+
+/// The names of all nodes.
+pub(crate) fn nodes(store: &Store) -> Vec<String> {
+    let kind = kind(store, "nodes");
+    let nodes = kind.iter().flat_map(|kind| store.list(kind, "", Selector::all()));
+    nodes
+        .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// CoreDNS as kubeadm installs it, with none or both of its pods available.

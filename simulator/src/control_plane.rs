@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) manifests: Manifests,
     /// What the process is that runs, or ran last: it was started from the manifests of then.
     pub(crate) serves: Manifests,
+    /// Whether there are no manifests just now, so that nothing runs.
+    pub(crate) is_stopped: bool,
     /// The upgrade that the manifests are of, if they are of one and it was not undone.
     pub(crate) changed_by: Option<String>,
 }
@@ -109,7 +111,7 @@ impl Machines {
     pub(crate) fn restart_api(&self, boot: &Boot, then: fn(&Self, &Boot)) {
         let process = self.next_server();
         let is_one = self.in_boot(boot, |disk| {
-            let Some(cluster) = disk.cluster.as_mut() else {
+            let Some(cluster) = disk.cluster.as_mut().filter(|cluster| !cluster.is_stopped) else {
                 return false;
             };
             self.ends(cluster);

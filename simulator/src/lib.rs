@@ -26,4 +26,4 @@ pub use control_plane::ControlPlanes;
 pub use facts::Facts;
 pub use machines::{Failure, Machines};
 pub use timing::{Timers, Timing};
-pub use upgrade::Leftover;
+pub use upgrade::{Leftover, Restored};

@@ -14,7 +14,7 @@ use crate::control_plane::{Cluster, ControlPlanes};
 use crate::facts::{self, Facts};
 use crate::job::NodeSpec;
 use crate::timing::{Timers, Timing};
-use crate::upgrade::{Kept, Script};
+use crate::upgrade::{Kept, Restored, Script};
 
 /// The machines of a simulated host. Clones are the same machines.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub(crate) struct State {
     begun: Vec<(String, String)>,
     /// How often jobs that begin in a machine fail from now on, and where, by the domain's name.
     failures: BTreeMap<String, (u32, Failure)>,
+    /// The clusters that were restored.
+    pub(crate) restores: Vec<Restored>,
     /// Domains whose agents are dead.
     mute: BTreeSet<String>,
     /// Domains that reach no other machine.
@@ -230,7 +232,8 @@ impl Machines {
             };
             power.agent = true;
             let disk = power.disk.clone();
-            state.disks.get(&disk).is_some_and(|d| d.cluster.is_some())
+            let cluster = state.disks.get(&disk).and_then(|disk| disk.cluster.as_ref());
+            cluster.is_some_and(|cluster| !cluster.is_stopped)
         };
         if let Some(host) = self.0.host.get().and_then(Weak::upgrade) {
             host.agent_changed(&boot.domain, true);
@@ -301,6 +304,20 @@ impl State {
             .filter(|(_, of)| *of == address)
             .map(|(node, _)| node.name.clone())
             .collect()
+    }
+
+    /// The boots of the machines that are on and nodes of the cluster at that address.
+    pub(crate) fn boots_at(&self, address: Ipv4Addr) -> Vec<Boot> {
+        let is_its = |power: &Power| {
+            let disk = self.disks.get(&power.disk);
+            disk.is_some_and(|disk| disk.node.as_ref().is_some_and(|(_, of)| *of == address))
+        };
+        let on = self.on.iter().filter(|(_, power)| is_its(power));
+        on.map(|(domain, power)| Boot {
+            domain: domain.clone(),
+            number: power.boot,
+        })
+        .collect()
     }
 
     /// The control plane's disk of the cluster at that address, where it has power.

@@ -28,5 +28,5 @@ pub use metadata::is_ready;
 pub use refusal::Refusal;
 pub use selector::Selector;
 pub use server::{ApiServer, Body};
-pub use store::{Preconditions, Store, Subresource};
+pub use store::{Preconditions, Snapshot, Store, Subresource};
 pub use watch::{Change, Event};

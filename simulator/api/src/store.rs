@@ -37,6 +37,13 @@ pub struct Preconditions {
     pub grace_seconds: Option<u64>,
 }
 
+/// All objects of a store at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    objects: BTreeMap<Kind, BTreeMap<Place, Value>>,
+    revision: u64,
+}
+
 /// All objects of an API server.
 #[derive(Debug)]
 pub struct Store {
@@ -72,6 +79,24 @@ impl Store {
     /// The resourceVersion of the latest change.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// All objects as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            objects: self.objects.clone(),
+            revision: self.revision,
+        }
+    }
+
+    /// All objects are as they were then. The resourceVersion goes up by that much from what it was then, and what happened before is
+    /// forgotten: who watches has to list anew.
+    /// As `etcdutl snapshot restore --bump-revision … --mark-compacted` does it.
+    pub fn restore(&mut self, snapshot: &Snapshot, bump: u64) {
+        self.objects = snapshot.objects.clone();
+        self.revision = self.revision.max(snapshot.revision + bump);
+        self.is_clean = false;
+        self.compact();
     }
 
     /// Forgets what happened so far: who watches from an earlier resourceVersion has to list anew.

@@ -7,12 +7,14 @@ mod control_plane;
 mod kept;
 mod nodes;
 mod prepare;
+mod restore;
 mod script;
 mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use seedbed_kubeadm::upgrade::Job;
 use seedbed_simulated_api::Store;
 
 use crate::control_plane::Manifests;
@@ -20,7 +22,7 @@ use crate::machines::{Boot, Disk, Machines};
 pub(crate) use kept::Kept;
 pub use kept::Leftover;
 use kept::Saved;
-use script::Job;
+pub use restore::Restored;
 pub(crate) use script::Script;
 
 /// Between two attempts to reach the API server.
@@ -79,6 +81,9 @@ impl Machines {
             Job::UndoSnapshot => self.step(run, self.timing().snapshot, Self::undo_snapshot),
             Job::UndoPreload => self.step(run, self.timing().snapshot, Self::undo_preload),
             Job::UndoControlPlane => self.undo_control_plane(run),
+            Job::UndoKubelet => self.step(run, self.timing().kubelet, Self::undo_kubelet),
+            Job::PrepareRestore => self.step(run, self.timing().snapshot, Self::prepare_restore),
+            Job::Restore => self.restore(run),
         }
     }
 

@@ -39,7 +39,8 @@ impl Machines {
                 ));
             }
             disk.upgrades.set_programs(&run.script.upgrade, None);
-            disk.kubelet = Some(to.clone());
+            let before = disk.kubelet.replace(to.clone());
+            disk.upgrades.keep_before(&run.script.upgrade, before);
             let manifests = disk.cluster.as_ref().map(|cluster| cluster.manifests.clone());
             Ok((disk.node.clone(), manifests))
         });

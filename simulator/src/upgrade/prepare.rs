@@ -25,10 +25,10 @@ impl Machines {
     }
 
     fn save(&self, run: &Arc<Run>) {
-        let Some(configuration) = self
-            .in_api(run, |store, _| cluster::configuration(store))
-            .flatten()
-        else {
+        let seen = self.in_api(run, |store, now| {
+            Some((cluster::configuration(store)?, store.snapshot(), now))
+        });
+        let Some((configuration, etcd, taken)) = seen.flatten() else {
             self.refuse(run, "there is no ConfigMap kube-system/kubeadm-config");
             return;
         };
@@ -36,6 +36,9 @@ impl Machines {
             let manifests = disk.cluster.as_ref()?.manifests.clone();
             let saved = Saved {
                 manifests,
+                etcd,
+                taken,
+                is_damaged: false,
                 configuration,
             };
             disk.upgrades.save(&run.script.upgrade, saved);

@@ -1,39 +1,7 @@
 //! What a job of an upgrade says of itself.
 
 use seedbed_guest::simulated::Begun;
-
-/// A job of an upgrade, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Job {
-    Snapshot,
-    Preload,
-    ControlPlane,
-    Commit,
-    Etcd,
-    Kubelet,
-    Addons,
-    UndoSnapshot,
-    UndoPreload,
-    UndoControlPlane,
-}
-
-impl Job {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "snapshot" => Self::Snapshot,
-            "preload" => Self::Preload,
-            "control-plane" => Self::ControlPlane,
-            "commit" => Self::Commit,
-            "etcd" => Self::Etcd,
-            "kubelet" => Self::Kubelet,
-            "addons" => Self::Addons,
-            "undo-snapshot" => Self::UndoSnapshot,
-            "undo-preload" => Self::UndoPreload,
-            "undo-control-plane" => Self::UndoControlPlane,
-            _ => return None,
-        })
-    }
-}
+use seedbed_kubeadm::upgrade::Job;
 
 /// What a job of an upgrade says of itself in the first lines of its script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +39,7 @@ impl Script {
             .find(|file| file.path == format!("{work}/cluster-configuration.yaml"))
             .map(|file| String::from_utf8_lossy(&file.content).into_owned());
         Some(Self {
-            job: Job::named(value("job")?)?,
+            job: named(value("job")?)?,
             upgrade: value("upgrade")?.to_owned(),
             from: text("from"),
             to: text("to"),
@@ -82,6 +50,11 @@ impl Script {
             configuration,
         })
     }
+}
+
+/// The job of that name.
+fn named(name: &str) -> Option<Job> {
+    Job::ALL.into_iter().find(|job| job.name() == name)
 }
 
 /// A line `name='value'`.

@@ -12,8 +12,31 @@ impl Machines {
     }
 
     pub(super) fn undo_preload(&self, run: &Arc<Run>) {
-        self.in_job(run, |disk| disk.upgrades.set_programs(&run.script.upgrade, None));
+        self.in_job(run, |disk| disk.upgrades.forget_programs(&run.script.upgrade));
         self.finish(run);
+    }
+
+    /// The API is not asked: what a kubelet is, it tells when it can.
+    pub(super) fn undo_kubelet(&self, run: &Arc<Run>) {
+        let from = &run.script.from;
+        let put_back = self.in_job(run, |disk| {
+            if let Some(before) = disk.upgrades.before(&run.script.upgrade) {
+                disk.kubelet = Some(before.clone());
+            }
+            disk.kubelet.clone()
+        });
+        match put_back {
+            None => {}
+            Some(found) if found.as_ref() == Some(from) => {
+                self.finish(run);
+                self.report_ready(&run.boot);
+            }
+            Some(found) => {
+                let found = found.unwrap_or_else(|| "none".to_owned());
+                let why = format!("found kubelet {found}, expected {from}: what was kept of it is gone");
+                self.refuse(run, &why);
+            }
+        }
     }
 
     /// Where nothing was kept nothing was changed either, or it cannot be put back.

@@ -73,7 +73,15 @@ async fn a_cluster_is_upgraded_step_by_step_and_keeps_its_objects() {
         assert!(setting.is_ready(node), "{node}");
     }
     assert!(setting.has_object());
-    assert_eq!(setting.machines.upgrade_leftovers(WORKER), []);
+    // What there was before, for the case that it is restored.
+    let left = Leftover {
+        upgrade: "u".to_owned(),
+        snapshot: false,
+        programs: None,
+        before: Some(FROM.to_owned()),
+        undone: false,
+    };
+    assert_eq!(setting.machines.upgrade_leftovers(WORKER), [left]);
 }
 
 #[tokio::test]
@@ -219,6 +227,7 @@ async fn the_next_upgrade_forgets_what_the_one_before_left() {
         upgrade: "u".to_owned(),
         snapshot: true,
         programs: Some(TO.to_owned()),
+        before: None,
         undone: false,
     };
     assert_eq!(setting.machines.upgrade_leftovers(CP), [left]);
@@ -228,6 +237,7 @@ async fn the_next_upgrade_forgets_what_the_one_before_left() {
         upgrade: "next".to_owned(),
         snapshot: true,
         programs: None,
+        before: None,
         undone: false,
     };
     assert_eq!(setting.machines.upgrade_leftovers(CP), [left]);

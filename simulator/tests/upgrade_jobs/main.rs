@@ -5,5 +5,6 @@
 
 mod forward;
 mod mishaps;
+mod restore;
 mod setting;
 mod undo;

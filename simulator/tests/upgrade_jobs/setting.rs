@@ -320,6 +320,16 @@ impl Setting {
         });
     }
 
+    /// Another one, which the snapshot does not know.
+    pub fn put_later(&self) {
+        let now = self.clock.now();
+        self.api().with(|store| {
+            let kind = store.kinds().of_plural("configmaps").cloned().unwrap();
+            let object = json!({"metadata": {"name": "later"}});
+            store.create(&kind, "default", object, now).unwrap();
+        });
+    }
+
     pub fn has_object(&self) -> bool {
         self.get("configmaps", "default", "mine")
             .is_some_and(|object| object["data"]["a"] == "c")

@@ -12,6 +12,7 @@ fn undone() -> [Leftover; 1] {
         upgrade: "u".to_owned(),
         snapshot: false,
         programs: None,
+        before: None,
         undone: true,
     }]
 }

@@ -12,7 +12,7 @@ use rstest::rstest;
 use seedbed_simulated_api::ApiServer;
 use seedbed_simulation::objects::{carried_out, cluster, pool, release};
 use seedbed_simulation::{Operator, Settings, Undisturbed, World};
-use seedbed_simulator::Failure;
+use seedbed_simulator::{Failure, Timing};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -26,6 +26,10 @@ enum Fault {
     FailsOnce,
     /// It fails whenever it is tried.
     FailsForGood,
+    /// The same, where the snapshot is restored then.
+    Restores,
+    /// The same, and the operator is killed again and again meanwhile.
+    RestoresWhileKilled,
     /// It fails once, after it did its work.
     FailsLate,
     /// The operator is killed.
@@ -193,6 +197,11 @@ impl Run {
             Fault::FailsOnce => fail(1, Failure::Preflight),
             Fault::FailsLate => fail(1, Failure::Late),
             Fault::FailsForGood => fail(1000, Failure::Preflight),
+            Fault::Restores | Fault::RestoresWhileKilled => {
+                fail(1000, Failure::Preflight);
+                // The one that runs already fails, too.
+                host.simulated.lose_power("default.demo-cp-0");
+            }
             Fault::OperatorKilled => {
                 if let Some(operator) = self.operator.take() {
                     operator.kill();
@@ -262,7 +271,7 @@ impl Run {
     }
 
     /// The cluster is of one version, with all that it had, and nothing is left of the upgrade in the seed, on the host or on a node.
-    async fn is_of_one_version(&self, version: &str) {
+    async fn is_of_one_version(&self, version: &str, kept: &[&str]) {
         self.until("the cluster is Ready", Self::is_ready).await;
         let machines = &self.world.host().machines;
         let minor = version.trim_start_matches("v1.").split('.').next().unwrap();
@@ -300,7 +309,7 @@ impl Run {
             self.world.get("ConfigMap", "demo-upgrade").is_none(),
             "the journal is left"
         );
-        for name in ["before", "meanwhile"] {
+        for name in kept {
             assert!(self.is_kept(name), "what was written {name} is lost");
         }
     }
@@ -357,7 +366,8 @@ async fn try_it(phase: &str, fault: Fault, workers: u64, pools: usize) {
         _ => "Done",
     };
     assert_eq!(run.phase("next"), expected, "{}", run.told());
-    run.is_of_one_version(if goes_back { OLD } else { NEW }).await;
+    run.is_of_one_version(if goes_back { OLD } else { NEW }, &["before", "meanwhile"])
+        .await;
     if fault == Fault::Second {
         // It has nothing to do any more, and says so.
         run.until("the second one has nothing to do", |run| {
@@ -368,6 +378,246 @@ async fn try_it(phase: &str, fault: Fault, workers: u64, pools: usize) {
         })
         .await;
     }
+}
+
+fn in_time(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(work);
+}
+
+impl Run {
+    /// An upgrade whose step has been begun, and that is restored where it fails, if that is said at first.
+    async fn begun(phase: &str, workers: u64, pools: usize, restores: bool) -> Self {
+        let run = Self::ready(workers, pools).await;
+        run.keep("before");
+        let mut upgrade = carried_out("next", "demo", NEW);
+        if restores {
+            upgrade["spec"]["onFailureAfterCommit"] = "RestoreSnapshot".into();
+        }
+        run.world.create(upgrade).unwrap();
+        run.until(phase, |run| {
+            run.state(phase)
+                .is_some_and(|state| state == "Running" || state == "Succeeded")
+        })
+        .await;
+        run
+    }
+
+    /// Whether nothing is left to do for it.
+    fn has_ended(&self) -> bool {
+        let upgrade = self.upgrade("next");
+        let holds_nothing = upgrade["metadata"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty);
+        ["Done", "Cancelled", "RolledBack"].contains(&self.phase("next").as_str()) && holds_nothing
+    }
+
+    fn said(&self, type_: &str) -> (String, String, String) {
+        let upgrade = self.upgrade("next");
+        let conditions = upgrade["status"]["conditions"].as_array().cloned();
+        let found = conditions
+            .unwrap_or_default()
+            .into_iter()
+            .find(|c| c["type"] == type_);
+        let found = found.unwrap_or_default();
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"), text("message"))
+    }
+
+    /// The snapshot was restored once, all that was written before it is there, and what is lost was told.
+    async fn is_restored(&self) {
+        self.is_of_one_version(OLD, &["before"]).await;
+        assert!(!self.is_kept("meanwhile"), "{}", self.told());
+        assert_eq!(self.phase("next"), "RolledBack", "{}", self.told());
+        let restores = self.world.host().machines.restores();
+        assert_eq!(restores.len(), 1);
+        let told = self.upgrade("next")["status"]["undo"]["writesLostSince"].clone();
+        let told: jiff::Timestamp = told.as_str().unwrap().parse().unwrap();
+        assert!(told <= restores[0].taken, "{told} is later than the snapshot");
+        let (status, reason, message) = self.said("Succeeded");
+        assert_eq!(
+            (status.as_str(), reason.as_str()),
+            ("False", "RestoredFromSnapshot")
+        );
+        assert!(
+            message.contains(&format!("what was written since {told} is lost")),
+            "{message}"
+        );
+        let (status, reason, _) = self.said("PointOfNoReturnPassed");
+        assert_eq!(
+            (status.as_str(), reason.as_str()),
+            ("False", "RestoredFromSnapshot")
+        );
+        assert!(self.upgrade("next")["status"]["undoable"].is_null());
+    }
+}
+
+async fn restore_it(phase: &str, fault: Fault, workers: u64, pools: usize) {
+    let mut run = Run::begun(phase, workers, pools, true).await;
+    run.until("it cannot be undone", |run| {
+        run.upgrade("next")["status"]["undoable"] == "No"
+    })
+    .await;
+    run.until("an API that answers", |run| {
+        run.world.host().machines.api(run.address()).is_some()
+    })
+    .await;
+    let (_, _, message) = run.said("PointOfNoReturnPassed");
+    assert!(
+        message.contains("the snapshot is restored, and what was written since"),
+        "{message}"
+    );
+    run.keep("meanwhile");
+    run.happen(fault).await;
+    run.until("it is undone", |run| run.phase("next") == "Undoing")
+        .await;
+    run.world.host().machines.fail_no_jobs();
+    if fault == Fault::RestoresWhileKilled {
+        while !run.has_ended() {
+            run.happen(Fault::OperatorKilled).await;
+            sleep(Duration::from_secs(5)).await;
+        }
+    }
+    run.until("it has ended", Run::has_ended).await;
+    run.is_restored().await;
+}
+
+#[rstest]
+fn each_that_fails_after_commit_is_restored(
+    #[values("Commit", "Nodes", "Addons")] phase: &str,
+    #[values(Fault::Restores, Fault::RestoresWhileKilled)] fault: Fault,
+) {
+    for (workers, pools) in [(0, 0), (1, 1), (3, 2)] {
+        in_time(restore_it(phase, fault, workers, pools));
+    }
+}
+
+/// What happens while it is restored changes nothing of how it ends.
+#[rstest]
+fn a_restore_ends_whatever_happens_meanwhile(
+    #[values("Verify", "Nodes", "Commit", "ControlPlane", "Preload", "Snapshot")] phase: &str,
+    #[values(
+        Fault::FailsOnce,
+        Fault::FailsLate,
+        Fault::PowerCut,
+        Fault::HostAway,
+        Fault::ChildCut,
+        Fault::Cancelled,
+        Fault::Second,
+        Fault::StatusLost,
+        Fault::JournalLost
+    )]
+    fault: Fault,
+) {
+    in_time(async {
+        let mut run = Run::begun("Addons", 1, 1, true).await;
+        run.keep("meanwhile");
+        run.happen(Fault::Restores).await;
+        run.until("it is undone", |run| run.phase("next") == "Undoing")
+            .await;
+        run.world.host().machines.fail_no_jobs();
+        run.until("the step is undone", |run| {
+            let state = run.state(phase);
+            state.is_some_and(|state| ["Undoing", "Undone"].contains(&state.as_str()))
+        })
+        .await;
+        run.happen(fault).await;
+        run.until("it has ended", Run::has_ended).await;
+        run.world.delete("ClusterUpgrade", "second").ok();
+        run.is_restored().await;
+    });
+}
+
+#[test]
+fn a_cluster_that_is_not_well_at_the_end_is_restored() {
+    in_time(async {
+        let run = Run::begun("Nodes", 1, 1, true).await;
+        let machines = &run.world.host().machines;
+        machines.set_timing(Timing {
+            addons: Duration::from_mins(5),
+            ..Timing::default()
+        });
+        run.until("the add-ons are replaced", |run| {
+            run.state("Addons").as_deref() == Some("Running")
+        })
+        .await;
+        run.keep("meanwhile");
+        machines.set_isolated("default.demo-w0-0", true);
+        run.until("it is looked at", |run| {
+            run.state("Verify").as_deref() == Some("Running")
+        })
+        .await;
+        sleep(Duration::from_mins(10)).await;
+        assert_eq!(run.state("Verify").as_deref(), Some("Running"));
+        run.until("it is undone", |run| run.phase("next") == "Undoing")
+            .await;
+        machines.set_isolated("default.demo-w0-0", false);
+        run.until("it has ended", Run::has_ended).await;
+        run.is_restored().await;
+    });
+}
+
+#[test]
+fn one_that_is_stalled_after_commit_is_restored_once_a_person_says_so() {
+    in_time(async {
+        let mut run = Run::begun("Addons", 1, 1, false).await;
+        run.keep("meanwhile");
+        run.happen(Fault::Restores).await;
+        run.until("a person is asked", |run| run.phase("next") == "Stalled")
+            .await;
+        sleep(Duration::from_mins(30)).await;
+        assert_eq!(run.phase("next"), "Stalled");
+        run.world
+            .change(
+                "ClusterUpgrade",
+                "next",
+                &json!({"onFailureAfterCommit": "RestoreSnapshot"}),
+            )
+            .unwrap();
+        run.until("it is undone", |run| run.phase("next") == "Undoing")
+            .await;
+        run.world.host().machines.fail_no_jobs();
+        run.until("it has ended", Run::has_ended).await;
+        run.is_restored().await;
+    });
+}
+
+#[test]
+fn where_the_snapshot_is_damaged_nothing_is_touched_and_the_wish_can_be_taken_back() {
+    in_time(async {
+        let mut run = Run::begun("Addons", 1, 1, true).await;
+        run.keep("meanwhile");
+        run.world.host().machines.damage_snapshots("default.demo-cp-0");
+        run.happen(Fault::Restores).await;
+        run.until("it is undone", |run| run.phase("next") == "Undoing")
+            .await;
+        run.world.host().machines.fail_no_jobs();
+        run.until("a person is asked", |run| run.phase("next") == "Stalled")
+            .await;
+        let (_, reason, message) = run.said("Stalled");
+        assert_eq!(reason, "UndoFailed");
+        assert!(
+            message.contains("the snapshot is damaged; nothing was touched"),
+            "{message}"
+        );
+        let states = ["Commit", "Nodes"].map(|phase| run.state(phase).unwrap());
+        assert_eq!(states, ["Succeeded", "Succeeded"]);
+        run.world
+            .change(
+                "ClusterUpgrade",
+                "next",
+                &json!({"onFailureAfterCommit": "Stall"}),
+            )
+            .unwrap();
+        run.until("it has ended", Run::has_ended).await;
+        assert_eq!(run.phase("next"), "Done", "{}", run.told());
+        run.is_of_one_version(NEW, &["before", "meanwhile"]).await;
+        assert_eq!(run.world.host().machines.restores().len(), 0);
+    });
 }
 
 #[rstest]
@@ -402,11 +652,6 @@ fn each_ends(
     fault: Fault,
 ) {
     for (workers, pools) in [(0, 0), (1, 1), (5, 2)] {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(try_it(phase, fault, workers, pools));
+        in_time(try_it(phase, fault, workers, pools));
     }
 }

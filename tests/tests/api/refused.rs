@@ -519,6 +519,11 @@ fn upgrades() -> Vec<Wrong> {
             &["spec.skipPreflight[1]", "Duplicate value"],
         ),
         (
+            "an upgrade that does something else after a failure",
+            wrong(json!({"onFailureAfterCommit": "Retry"})),
+            &["spec.onFailureAfterCommit", "Retry", "RestoreSnapshot"],
+        ),
+        (
             "an upgrade without a check that every upgrade needs",
             wrong(json!({"skipPreflight": ["Release"]})),
             &["VersionPath, Skew and Release cannot be skipped"],
@@ -543,8 +548,13 @@ async fn upgrade_that_changes(cases: Cases) {
             .unwrap_err();
         assert!(message.contains(part), "{message}");
     }
-    let change = json!({"spec": {"skipPreflight": ["HostCapacity"]}});
-    objects.change("ClusterUpgrade", "a", &change).await.unwrap();
+    for change in [
+        json!({"skipPreflight": ["HostCapacity"]}),
+        json!({"onFailureAfterCommit": "RestoreSnapshot"}),
+    ] {
+        let change = json!({"spec": change});
+        objects.change("ClusterUpgrade", "a", &change).await.unwrap();
+    }
 }
 
 async fn unknown_field(cases: Cases) {

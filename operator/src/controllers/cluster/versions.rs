@@ -3,7 +3,9 @@
 use jiff::SignedDuration;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use seedbed_crds::{Approval, ClusterUpgrade, ClusterUpgradeSpec, LocalReference, default_soak};
+use seedbed_crds::{
+    Approval, ClusterUpgrade, ClusterUpgradeSpec, LocalReference, OnFailureAfterCommit, default_soak,
+};
 use seedbed_planner::Observed;
 use seedbed_planner::names::GENERATION_ANNOTATION;
 use seedbed_planner::upgrade::Version;
@@ -99,6 +101,7 @@ pub async fn create(subject: &Subject, world: &World) -> Result<(), Error> {
         dry_run: false,
         cancel: false,
         soak: default_soak(),
+        on_failure_after_commit: OnFailureAfterCommit::Stall,
         approval: Approval::Automatic,
         skip_preflight: Vec::new(),
     };

@@ -120,10 +120,15 @@ fn job(phase: UpgradePhase, undo: bool) -> Option<jobs::Job> {
         (UpgradePhase::Preload, true) => jobs::Job::UndoPreload,
         (UpgradePhase::ControlPlane, false) => jobs::Job::ControlPlane,
         (UpgradePhase::ControlPlane, true) => jobs::Job::UndoControlPlane,
-        (UpgradePhase::Commit, _) => jobs::Job::Commit,
-        (UpgradePhase::Etcd, _) => jobs::Job::Etcd,
-        (UpgradePhase::Nodes, _) => jobs::Job::Kubelet,
-        (UpgradePhase::Addons, _) => jobs::Job::Addons,
-        (UpgradePhase::Preflight | UpgradePhase::Soak | UpgradePhase::Verify, _) => return None,
+        (UpgradePhase::Commit, false) => jobs::Job::Commit,
+        (UpgradePhase::Commit, true) => jobs::Job::Restore,
+        (UpgradePhase::Etcd, false) => jobs::Job::Etcd,
+        (UpgradePhase::Nodes, false) => jobs::Job::Kubelet,
+        (UpgradePhase::Nodes, true) => jobs::Job::UndoKubelet,
+        (UpgradePhase::Addons, false) => jobs::Job::Addons,
+        (UpgradePhase::Verify, true) => jobs::Job::PrepareRestore,
+        (UpgradePhase::Preflight | UpgradePhase::Soak, _)
+        | (UpgradePhase::Etcd | UpgradePhase::Addons, true)
+        | (UpgradePhase::Verify, false) => return None,
     })
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use seedbed_crds::{APPROVE_ANNOTATION, Approval, UpgradePhase, UpgradeStep, UpgradeStepState, duration};
+use seedbed_crds::{
+    APPROVE_ANNOTATION, Approval, OnFailureAfterCommit, UpgradePhase, UpgradeStep, UpgradeStepState, duration,
+};
 use seedbed_guest::JobState;
 use seedbed_planner::Observed;
 use seedbed_planner::machine::Drain;
@@ -33,6 +35,7 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
         paused: subject.cluster.spec.paused,
         cancel: cancel(subject),
         approved,
+        restores: spec.on_failure_after_commit == OnFailureAfterCommit::RestoreSnapshot,
         soak: duration::parse(&spec.soak).unwrap_or_default(),
         machines: Vec::new(),
         width: 1,
@@ -49,7 +52,7 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
     match step.phase {
         UpgradePhase::Preflight => {}
         UpgradePhase::Soak => seen.health = health(subject, None, world).await,
-        UpgradePhase::Verify => {
+        UpgradePhase::Verify if !is_undone(step) => {
             seen.health = health(subject, Some(&subject.left_behind(world)), world).await;
         }
         _ => {
@@ -63,6 +66,10 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
         }
     }
     (seen, reached)
+}
+
+fn is_undone(step: &UpgradeStep) -> bool {
+    step.state == UpgradeStepState::Undoing
 }
 
 fn cancel(subject: &Subject) -> Option<String> {
@@ -109,8 +116,9 @@ async fn machine(
     world: &World,
 ) -> Machine {
     let mut machine = unseen(&owned::name(&one.machine), "not looked at");
-    let is_pool = step.phase == UpgradePhase::Nodes && one.machine.spec.pool_ref.is_some();
-    if step.phase == UpgradePhase::Nodes {
+    let is_kubelet = step.phase == UpgradePhase::Nodes && !is_undone(step);
+    let is_pool = is_kubelet && one.machine.spec.pool_ref.is_some();
+    if is_kubelet {
         machine.node = subject
             .child
             .node(&machine.name)
@@ -145,7 +153,7 @@ async fn machine(
 
 /// How the step's job in the guest is. That it ended well is kept: it stays so.
 async fn job(saga: &Saga, step: &UpgradeStep, one: &Reached, world: &World) -> Observed<Job> {
-    let undo = step.state == UpgradeStepState::Undoing;
+    let undo = is_undone(step);
     let token = saga.token(step, undo, step.attempt);
     let key = format!("{} {}", owned::uid(&one.machine), token);
     let now = world.context.clock.elapsed();

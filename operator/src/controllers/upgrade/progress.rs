@@ -1,8 +1,9 @@
 //! What is said of an upgrade that was begun: pure, from what was written down and what is waited for.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{ClusterUpgrade, ClusterUpgradeStatus};
+use seedbed_crds::{ClusterUpgrade, ClusterUpgradeStatus, OnFailureAfterCommit};
 use seedbed_planner::conditions::{self, Finding, Summary};
 use seedbed_planner::upgrade::saga::{End, Saga, Wait};
 
@@ -21,7 +22,7 @@ pub fn status(
     let old = upgrade.status.clone().unwrap_or_default();
     let done = format!("the cluster runs {}", entry.to);
     let mut findings = summary.findings_of_end(Reason::Upgraded, &done);
-    findings.push(point_of_no_return(entry, &saga));
+    findings.push(point_of_no_return(upgrade, entry, &saga));
     ClusterUpgradeStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, findings, generation, now),
@@ -52,6 +53,13 @@ fn summary(entry: &Entry, saga: &Saga, waits: Option<&Wait>) -> Summary {
     let as_before = format!("{because}; the cluster is as it was before, with {}", entry.from);
     match saga.end() {
         Some(End::Done) => return Summary::Ready,
+        Some(End::RolledBack) if saga.is_restored() => {
+            let message = format!(
+                "{because}; the cluster is as the snapshot has it, with {}",
+                entry.from
+            );
+            return Summary::Degraded(Reason::RestoredFromSnapshot, message);
+        }
         Some(End::RolledBack) => return Summary::Degraded(Reason::RolledBack, as_before),
         Some(End::Cancelled) => return Summary::Degraded(Reason::Cancelled, as_before),
         None => {}
@@ -86,10 +94,32 @@ fn summary(entry: &Entry, saga: &Saga, waits: Option<&Wait>) -> Summary {
     }
 }
 
-fn point_of_no_return(entry: &Entry, saga: &Saga) -> Finding {
+fn point_of_no_return(upgrade: &ClusterUpgrade, entry: &Entry, saga: &Saga) -> Finding {
     let type_ = condition::POINT_OF_NO_RETURN_PASSED;
+    let since = |at: Option<Time>| {
+        at.map(|at| at.0.strftime(" since %Y-%m-%dT%H:%M:%SZ").to_string())
+            .unwrap_or_default()
+    };
+    if let Some(undo) = entry.undo.as_ref().filter(|_| saga.is_restored()) {
+        let since = since(undo.writes_lost_since.clone());
+        let message = if saga.has_passed() {
+            format!("the snapshot is restored: what was written{since} is lost")
+        } else {
+            format!("the snapshot was restored: what was written{since} is lost")
+        };
+        return Finding::new(type_, saga.has_passed(), Reason::RestoredFromSnapshot, message);
+    }
     if saga.has_passed() {
-        let message = format!("objects may be stored that {} cannot read", entry.from);
+        let restores = upgrade.spec.on_failure_after_commit == OnFailureAfterCommit::RestoreSnapshot;
+        let loss = if restores && saga.end().is_none() {
+            let since = since(saga.snapshot_since());
+            format!(
+                "; if the upgrade fails, the snapshot is restored, and what was written{since} is lost, because spec.onFailureAfterCommit is RestoreSnapshot"
+            )
+        } else {
+            String::new()
+        };
+        let message = format!("objects may be stored that {} cannot read{loss}", entry.from);
         return Finding::new(type_, true, Reason::CannotBeUndone, message);
     }
     let message = format!("the cluster can be taken back to {}", entry.from);

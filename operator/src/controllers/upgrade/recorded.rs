@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use seedbed_crds::ClusterUpgrade;
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{ClusterUpgrade, UpgradeStepState};
 use seedbed_planner::names::GENERATION_ANNOTATION;
 use seedbed_planner::upgrade::saga::End;
 
@@ -50,11 +50,7 @@ pub enum Journal {
 /// The entry that the status speaks of; none where nothing was begun.
 pub fn in_status(upgrade: &ClusterUpgrade) -> Option<Entry> {
     let status = upgrade.status.as_ref()?;
-    let begun = status
-        .steps
-        .iter()
-        .any(|step| step.state != UpgradeStepState::Planned);
-    Some(Entry {
+    let entry = Entry {
         name: owned::name(upgrade),
         uid: owned::uid(upgrade),
         cluster_uid: status.cluster_uid.clone()?,
@@ -63,8 +59,8 @@ pub fn in_status(upgrade: &ClusterUpgrade) -> Option<Entry> {
         steps: status.steps.clone(),
         undo: status.undo.clone(),
         transitions: status.transitions,
-    })
-    .filter(|_| begun)
+    };
+    entry.saga().has_begun().then_some(entry)
 }
 
 /// What was written down of the upgrade. The one of the two copies that is later counts: a status may have been restored from a backup, or
@@ -90,7 +86,9 @@ pub async fn recorded(upgrade: &ClusterUpgrade, world: &World) -> Result<Recorde
 
 /// Whether the upgrade of the cluster with that UID was begun and has not come to its end, as its status says.
 pub fn is_under_way(upgrade: &ClusterUpgrade, cluster_uid: &str) -> bool {
-    in_status(upgrade).is_some_and(|entry| entry.cluster_uid == cluster_uid && entry.saga().end().is_none())
+    let status = upgrade.status.as_ref();
+    status.is_some_and(|status| status.cluster_uid.as_deref() == Some(cluster_uid))
+        && progress_of(upgrade) == (true, None)
 }
 
 /// Whether the upgrade was begun, and how it ended, if it has, as its status says.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use seedbed_crds::{
     ClusterUpgrade, DevCluster, DevMachine, MachineRole, NodePool, UpgradePhase, UpgradeStep,
-    UpgradeTargetKind,
+    UpgradeStepState, UpgradeTargetKind,
 };
 use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
@@ -93,12 +93,15 @@ impl Subject {
     pub fn machines(&self, step: &UpgradeStep, world: &World) -> Option<(Vec<Reached>, usize)> {
         let all = world.machines_of_cluster(&self.cluster);
         let target = &step.target;
+        let undo = step.state == UpgradeStepState::Undoing;
         let (found, width) = match target.kind {
             UpgradeTargetKind::DevMachine => {
                 (vec![all.into_iter().find(|m| m.name_any() == target.name)?], 1)
             }
             UpgradeTargetKind::DevCluster => match step.phase {
-                UpgradePhase::Commit => (some(control_planes(&self.cluster, &all))?, 1),
+                UpgradePhase::Commit | UpgradePhase::Verify => {
+                    (some(control_planes(&self.cluster, &all))?, 1)
+                }
                 UpgradePhase::Addons => {
                     let all = some(control_planes(&self.cluster, &all))?;
                     (all.into_iter().take(1).collect(), 1)
@@ -118,7 +121,7 @@ impl Subject {
                 let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
                 let width = match step.phase {
                     // In place there is no surge: at least one has to be missing for a while.
-                    UpgradePhase::Nodes => rollout.max_unavailable.max(1) as usize,
+                    UpgradePhase::Nodes if !undo => rollout.max_unavailable.max(1) as usize,
                     _ => PRELOADS,
                 };
                 (machines, width)

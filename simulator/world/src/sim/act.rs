@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::script::{CLUSTERS, POOLS, What};
 use super::truth::path;
-use super::{NEWER, Sim, VERSION};
+use super::{KeptByUser, NEWER, Sim, VERSION};
 use crate::{Chance, Host, NAMESPACE, Operator, objects};
 
 /// The version that upgrades lead to: a version of which there is no release, which every plan has to say.
@@ -98,6 +98,13 @@ impl Sim {
                     let _ = world.change("ClusterUpgrade", &name, &json!({"cancel": true}));
                 }
             }
+            What::RestoreOnFailure(cluster, which) => {
+                if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
+                    let spec = json!({"onFailureAfterCommit": "RestoreSnapshot"});
+                    let _ = world.change("ClusterUpgrade", &name, &spec);
+                }
+            }
+            What::FailUpgrade(cluster) => self.fail_upgrade(CLUSTERS[*cluster]),
             What::DropUpgrade(cluster, which) => {
                 if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
                     let _ = world.delete("ClusterUpgrade", &name);
@@ -142,6 +149,28 @@ impl Sim {
             .collect();
         names.sort();
         Chance::new(which).pick(&names).cloned()
+    }
+
+    /// From now on no job succeeds in the machines of a cluster whose upgrade has passed its point of no return.
+    fn fail_upgrade(&self, cluster: &str) {
+        let has_passed = |upgrade: &Value| {
+            upgrade["spec"]["clusterRef"]["name"] == cluster && upgrade["status"]["undoable"] == "No"
+        };
+        if !self.world.all("ClusterUpgrade").iter().any(has_passed) {
+            return;
+        }
+        for host in self.world.hosts().values() {
+            for domain in host.simulated.contents().domains {
+                if domain
+                    .owner
+                    .as_ref()
+                    .is_some_and(|owner| owner.cluster == cluster)
+                {
+                    host.machines
+                        .fail_jobs(&domain.name, 4, seedbed_simulator::Failure::Late);
+                }
+            }
+        }
     }
 
     /// A user runs pods in a child cluster that answers, and says how many have to stay.
@@ -191,7 +220,11 @@ impl Sim {
         });
         if made.is_some() {
             let uid = path(&object, &["metadata", "uid"]).unwrap_or_default().to_owned();
-            self.kept.push((uid, name));
+            self.kept.push(KeptByUser {
+                cluster: uid,
+                name,
+                at: now,
+            });
         }
     }
 

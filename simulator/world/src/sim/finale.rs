@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seedbed_hypervisor::Owner;
-use seedbed_simulated_api::Preconditions;
+use seedbed_simulated_api::{Preconditions, Selector};
+use seedbed_simulator::Restored;
 use serde_json::{Value, json};
 
 use super::script::CLUSTERS;
 use super::truth::{path, uid};
-use super::{NEWER, Sim, picture};
+use super::{KeptByUser, NEWER, Sim, picture};
 use crate::{NAMESPACE, Undisturbed, World};
 
 /// How long it may take until all is well, and steady.
@@ -150,6 +151,38 @@ impl Sim {
         }
     }
 
+    /// Somebody removes nodes that a snapshot brought back, of machines that are gone since.
+    fn remove_restored_nodes(&self) {
+        let machines = self.world.all("DevMachine");
+        let is_there = |name: &str| {
+            machines
+                .iter()
+                .any(|m| path(m, &["metadata", "name"]) == Some(name))
+        };
+        let now = self.world.now();
+        for cluster in self.world.all("DevCluster") {
+            let Some(api) = self.child_of(&cluster) else {
+                continue;
+            };
+            if self.restores_of(&cluster).next().is_none() {
+                continue;
+            }
+            api.with(|store| {
+                let Some(kind) = store.kinds().of_plural("nodes").cloned() else {
+                    return;
+                };
+                let nodes: Vec<String> = store
+                    .list(&kind, "", Selector::all())
+                    .filter_map(|node| path(node, &["metadata", "name"]).map(str::to_owned))
+                    .collect();
+                for name in nodes.iter().filter(|name| !is_there(name)) {
+                    // It was there a moment ago.
+                    let _ = store.delete(&kind, "", name, &Preconditions::default(), now);
+                }
+            });
+        }
+    }
+
     /// Whether a machine that is there has its UID in that name.
     fn is_of_a_present_machine(&self, name: &str) -> bool {
         self.world
@@ -174,6 +207,7 @@ impl Sim {
                 if good == STEADY {
                     self.remove_foreign();
                     self.remove_nodes();
+                    self.remove_restored_nodes();
                     return Ok(());
                 }
                 continue;
@@ -318,13 +352,18 @@ impl Sim {
         let _ = self.world.delete(kind, name);
     }
 
-    /// What users wrote into child clusters is there as long as the cluster is the same.
+    /// What users wrote into child clusters is there as long as the cluster is the same, and was not restored from a snapshot of before
+    /// that.
     fn kept_is_there(&self) -> Result<(), String> {
         let clusters = self.world.all("DevCluster");
-        for (cluster, name) in &self.kept {
+        for KeptByUser { cluster, name, at } in &self.kept {
             let Some(object) = clusters.iter().find(|object| uid(object) == cluster) else {
                 continue;
             };
+            let mut restores = self.restores_of(object);
+            if restores.any(|restore| restore.taken <= *at && *at <= restore.restored) {
+                continue;
+            }
             let there = self.child_of(object).is_some_and(|api| {
                 api.with(|store| {
                     let kind = store.kinds().of_plural("configmaps").cloned();
@@ -338,6 +377,15 @@ impl Sim {
             }
         }
         Ok(())
+    }
+
+    /// The restores of the cluster that has the address of this one.
+    fn restores_of(&self, cluster: &Value) -> impl Iterator<Item = Restored> {
+        let address = super::address(cluster);
+        let hosts = self.world.hosts().values();
+        hosts
+            .flat_map(|host| host.machines.restores())
+            .filter(move |restore| Some(restore.address) == address)
     }
 
     /// What the same objects come to where nothing goes wrong.
@@ -449,7 +497,8 @@ fn has_ended(upgrade: &Value) -> bool {
     let ended = conditions.into_iter().flatten().any(|c| {
         c["type"] == "Succeeded"
             && (c["status"] == "True"
-                || ["RolledBack", "Cancelled"].contains(&c["reason"].as_str().unwrap_or_default()))
+                || ["RolledBack", "RestoredFromSnapshot", "Cancelled"]
+                    .contains(&c["reason"].as_str().unwrap_or_default()))
     });
     ended
         && upgrade["metadata"]["finalizers"]

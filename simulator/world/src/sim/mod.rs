@@ -44,11 +44,19 @@ pub(crate) struct Sim {
     /// When instances of the operator are started again.
     restarts: Vec<Instant>,
     undos: Vec<(Instant, Undo)>,
-    /// What users wrote into child clusters: the cluster's UID, and the name.
-    kept: Vec<(String, String)>,
+    /// What users wrote into child clusters.
+    kept: Vec<KeptByUser>,
     /// Clusters that the user makes again once they are gone.
     again: Vec<(String, Value)>,
     chance: Chance,
+}
+
+/// Something that a user wrote into a child cluster.
+struct KeptByUser {
+    /// UID of the cluster.
+    cluster: String,
+    name: String,
+    at: jiff::Timestamp,
 }
 
 /// How a seed went.

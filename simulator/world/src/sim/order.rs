@@ -114,8 +114,19 @@ pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> 
                     of(after)
                 ));
             }
-            let undone = passed(before) && !after["status"]["undo"].is_null();
-            undone.then(|| "it is undone although it has passed its point of no return".to_owned())
+            let undo = &after["status"]["undo"];
+            let begins = !undo.is_null() && before["status"]["undo"].is_null();
+            if !begins || !passed(before) {
+                return None;
+            }
+            if undo["cause"] != "FailedAfterCommit" {
+                return Some("it is undone although it has passed its point of no return".to_owned());
+            }
+            let is_wanted = after["spec"]["onFailureAfterCommit"] == "RestoreSnapshot";
+            let is_told = !undo["writesLostSince"].is_null();
+            (!is_wanted || !is_told).then(|| {
+                "a snapshot is restored that nobody wants restored, or it is not told what is lost".to_owned()
+            })
         }
         _ => None,
     }

@@ -63,6 +63,10 @@ pub(crate) enum What {
     Upgrade(usize, u64),
     /// A user cancels one of a cluster's upgrades.
     CancelUpgrade(usize, u64),
+    /// A user wants one of them taken back by its snapshot where it fails after `Commit`.
+    RestoreOnFailure(usize, u64),
+    /// The next jobs of a cluster's upgrade fail, if it can be taken back in no other way.
+    FailUpgrade(usize),
     /// A user deletes one of them.
     DropUpgrade(usize, u64),
     /// A backup without statuses is restored, as far as one of them goes.
@@ -164,6 +168,10 @@ impl Script {
         );
         let upgrades = !carried_out.is_empty();
         events.extend(carried_out);
+        if upgrades {
+            let chance = &mut Chance::new(seed).of("upgrades that are restored");
+            events.extend(restored(chance, clusters, length));
+        }
         events.sort_by_key(|event| event.at);
         Self {
             hosts,
@@ -255,6 +263,26 @@ fn carried_out(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Ev
         Event { at, what }
     };
     (0..many).map(one).collect()
+}
+
+/// Drawn by themselves, too: an upgrade of one cluster, the wish to have it restored, and what makes it fail.
+fn restored(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
+    if !chance.happens(300_000) {
+        return Vec::new();
+    }
+    let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        events.push(What::Upgrade(cluster, chance.below(30)));
+        events.push(What::RestoreOnFailure(cluster, chance.number()));
+    }
+    // Before it has passed its point of no return nothing comes of it.
+    events.extend((0..12).map(|_| What::FailUpgrade(cluster)));
+    let mut at = |what| Event {
+        at: chance.between(Duration::ZERO, length),
+        what,
+    };
+    events.into_iter().map(&mut at).collect()
 }
 
 fn user(chance: &mut Chance, clusters: usize) -> What {

@@ -28,6 +28,22 @@ forget_others() {
     case $other in "$home" | "$home".*) ;; *) rm -rf -- "$other" ;; esac
   done
 }
+# running NAME: ids of the control plane's containers of that name that run.
+running() {
+  local tasks containers
+  tasks=$(ctr --namespace k8s.io tasks ls | awk '$3 == "RUNNING" { print $1 }') || return 1
+  containers=$(ctr --namespace k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$1,labels.\"io.kubernetes.pod.namespace\"==kube-system") || return 1
+  grep -Fx -e "$tasks" <<<"$containers" || true
+}
+# put_back FILE...: files of /etc/kubernetes as they were. The kubelet reads every file of its folder: it gets whole ones.
+put_back() {
+  local file
+  for file in "$@"; do
+    if cmp -s "$home/saved/kubernetes/$file" "/etc/kubernetes/$file"; then continue; fi
+    cp -a -- "$home/saved/kubernetes/$file" /etc/kubernetes/seedbed.part
+    mv -- /etc/kubernetes/seedbed.part "/etc/kubernetes/$file"
+  done
+}
 # Whether the API server knows the control plane's pods as their files are: kubeadm takes what it says for what runs.
 mirrored() {
   local fields='{.spec.containers[0].image}{.spec.containers[0].command}{"\n"}' name files=() pods=() wanted found

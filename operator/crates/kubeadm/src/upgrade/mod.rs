@@ -46,13 +46,19 @@ pub enum Job {
     UndoPreload,
     /// Put the control plane back as it was.
     UndoControlPlane,
+    /// Put the kubelet back that was there before.
+    UndoKubelet,
+    /// Look whether what [`Job::Snapshot`] kept is whole, and make ready what etcd is restored to. Nothing is taken back.
+    PrepareRestore,
+    /// Restore etcd, and put the control plane's manifests back.
+    Restore,
 }
 
 const HEAD: &str = include_str!("head.sh");
 
 impl Job {
     /// Every job.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Snapshot,
         Self::Preload,
         Self::ControlPlane,
@@ -63,6 +69,9 @@ impl Job {
         Self::UndoSnapshot,
         Self::UndoPreload,
         Self::UndoControlPlane,
+        Self::UndoKubelet,
+        Self::PrepareRestore,
+        Self::Restore,
     ];
 
     /// Its name, in the first line of its script.
@@ -78,6 +87,9 @@ impl Job {
             Self::UndoSnapshot => "undo-snapshot",
             Self::UndoPreload => "undo-preload",
             Self::UndoControlPlane => "undo-control-plane",
+            Self::UndoKubelet => "undo-kubelet",
+            Self::PrepareRestore => "prepare-restore",
+            Self::Restore => "restore",
         }
     }
 
@@ -85,7 +97,11 @@ impl Job {
     pub fn is_undo(self) -> bool {
         matches!(
             self,
-            Self::UndoSnapshot | Self::UndoPreload | Self::UndoControlPlane
+            Self::UndoSnapshot
+                | Self::UndoPreload
+                | Self::UndoControlPlane
+                | Self::UndoKubelet
+                | Self::Restore
         )
     }
 
@@ -105,6 +121,11 @@ impl Job {
             Self::UndoSnapshot => include_str!("undo-snapshot.sh").to_owned(),
             Self::UndoPreload => include_str!("undo-preload.sh").to_owned(),
             Self::UndoControlPlane => include_str!("undo-control-plane.sh").to_owned(),
+            Self::UndoKubelet => include_str!("undo-kubelet.sh").to_owned(),
+            Self::PrepareRestore => include_str!("prepare-restore.sh").to_owned(),
+            Self::Restore => {
+                concat!(include_str!("prepare-restore.sh"), include_str!("restore.sh")).to_owned()
+            }
         }
     }
 }

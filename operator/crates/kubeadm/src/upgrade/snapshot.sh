@@ -1,20 +1,24 @@
-# What the control plane is restored from: a verified snapshot of etcd, kubeadm's folder, and kubeadm's ConfigMap.
+# What the control plane is restored from: a verified snapshot of etcd with the program that restores it, kubeadm's folder, and kubeadm's
+# ConfigMap.
 forget_others
 if [ -e "$home/saved" ]; then exit 0; fi
 part=$home/saved.part
 rm -rf -- "$part"
 mkdir -p "$home" "$part"
 echo 'seedbed: phase etcd'
-running=$(ctr --namespace k8s.io tasks ls | awk '$3 == "RUNNING" { print $1 }')
-container=$(ctr --namespace k8s.io containers ls -q 'labels."io.kubernetes.container.name"==etcd' | grep -Fx -m 1 -e "$running") || fail "no container of etcd runs"
+container=$(running etcd | head -n 1)
+[ -n "$container" ] || fail "no container of etcd runs"
 in_etcd() { ctr --namespace k8s.io tasks exec --exec-id "seedbed-$RANDOM$RANDOM" "$container" "$@"; }
 pki=/etc/kubernetes/pki/etcd
 snapshot=/var/lib/etcd/seedbed-snapshot.db
-rm -f -- "$snapshot" "$snapshot.part"
+rm -rf -- "$snapshot" "$snapshot.part" /var/lib/etcd/seedbed-restored /var/lib/etcd/seedbed-restored.part /var/lib/etcd/seedbed-before
 in_etcd etcdctl --endpoints https://127.0.0.1:2379 --cacert $pki/ca.crt --cert $pki/healthcheck-client.crt --key $pki/healthcheck-client.key \
   --command-timeout 300s snapshot save $snapshot
 in_etcd etcdutl snapshot status $snapshot
 mv -- "$snapshot" "$part/etcd.db"
+# That of the etcd that took it: another one need not be able to write what this one reads.
+pid=$(ctr --namespace k8s.io tasks ls | awk -v id="$container" '$1 == id { print $2 }')
+cp -- "/proc/$pid/root/usr/local/bin/etcdutl" "$part/etcdutl"
 echo 'seedbed: phase files'
 cp -a /etc/kubernetes "$part/kubernetes"
 # As it is replaced by: without what only the present object has.

@@ -4,13 +4,7 @@ touch "$home.undone"
 saved=$home/saved
 [ -e "$saved" ] || fail "there is no $saved to restore from"
 echo 'seedbed: phase manifests'
-for manifest in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-  from_file=$saved/kubernetes/manifests/$manifest.yaml to_file=/etc/kubernetes/manifests/$manifest.yaml
-  if cmp -s "$from_file" "$to_file"; then continue; fi
-  # The kubelet reads every file of its folder: it gets a whole one.
-  cp -a -- "$from_file" /etc/kubernetes/seedbed-manifest.part
-  mv -- /etc/kubernetes/seedbed-manifest.part "$to_file"
-done
+put_back manifests/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler}.yaml
 rm -rf -- /etc/kubernetes/tmp/kubeadm-*
 echo 'seedbed: phase api-server'
 again 900 serves "$from"

@@ -4,5 +4,5 @@ umount /run/seedbed/upgrade-disk 2>/dev/null || true
 if [ -e "$home/imported" ]; then
   while read -r reference; do ctr --namespace k8s.io images rm "$reference" || true; done <"$home/imported"
 fi
-rm -rf -- "${home:?}/bin" "$home/bin.part" "$home/imported"
+rm -rf -- "${home:?}"/{bin,bin.part,before,before.part,imported}
 if [ -d "$home" ]; then rmdir --ignore-fail-on-non-empty "$home"; fi

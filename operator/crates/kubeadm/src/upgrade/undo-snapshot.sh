@@ -1,3 +1,3 @@
 mkdir -p /var/lib/seedbed/upgrades
 touch "$home.undone"
-rm -rf -- "$home" /var/lib/etcd/seedbed-snapshot.db /var/lib/etcd/seedbed-snapshot.db.part
+rm -rf -- "$home" /var/lib/etcd/seedbed-{snapshot.db,snapshot.db.part,restored,restored.part,before}

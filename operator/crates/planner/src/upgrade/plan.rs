@@ -258,6 +258,7 @@ fn step(phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeS
         compensation: None,
         state: UpgradeStepState::Planned,
         attempt: 0,
+        tried: 0,
         token: None,
         started_at: None,
         finished_at: None,

@@ -79,11 +79,11 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// What the step of that phase is to its machines.
-    pub(super) fn of(phase: UpgradePhase, of_pool: bool) -> Self {
+    /// What the step of that phase, or undoing it, is to its machines.
+    pub(super) fn of(phase: UpgradePhase, of_pool: bool, undo: bool) -> Self {
         match phase {
             UpgradePhase::Preload => Self::JobWithDisk,
-            UpgradePhase::Nodes => Self::Kubelet { drained: of_pool },
+            UpgradePhase::Nodes if !undo => Self::Kubelet { drained: of_pool },
             _ => Self::Job,
         }
     }

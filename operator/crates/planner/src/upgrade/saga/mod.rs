@@ -6,6 +6,7 @@
 
 mod machine;
 mod news;
+mod restore;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub struct Seen {
     pub cancel: Option<String>,
     /// Whether `Commit` may follow.
     pub approved: bool,
+    /// Whether the snapshot is to be restored where it fails after `Commit`.
+    pub restores: bool,
     /// How long the new control plane is watched.
     pub soak: Duration,
     /// The machines that the present step is done to, in their order.
@@ -169,7 +172,9 @@ impl Saga {
         Some(match self.undo.as_ref().map(|undo| undo.cause) {
             None => End::Done,
             Some(UndoCause::Cancelled) => End::Cancelled,
-            Some(UndoCause::StepFailed | UndoCause::SoakFailed) => End::RolledBack,
+            Some(UndoCause::StepFailed | UndoCause::SoakFailed | UndoCause::FailedAfterCommit) => {
+                End::RolledBack
+            }
         })
     }
 
@@ -183,11 +188,11 @@ impl Saga {
         }
     }
 
-    /// Whether the point of no return is behind it: from the moment at which that was written down.
+    /// Whether the point of no return is behind it: from the moment at which that was written down, until a snapshot is restored.
     pub fn has_passed(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| step.phase == UpgradePhase::Commit && step.state != State::Planned)
+        self.steps.iter().any(|step| {
+            step.phase == UpgradePhase::Commit && !matches!(step.state, State::Planned | State::Undone)
+        })
     }
 
     /// How many steps stand.
@@ -217,10 +222,8 @@ impl Saga {
             (first..=last).map(move |attempt| self.token(step, undo, attempt))
         };
         if undoing {
-            // Attempts are counted anew where undoing begins, and there are no more than that before it.
-            of(false, MAX_ATTEMPTS)
-                .chain(of(true, step.attempt - 1))
-                .collect()
+            // Attempts are counted anew where undoing begins.
+            of(false, step.tried).chain(of(true, step.attempt - 1)).collect()
         } else {
             of(false, step.attempt - 1).collect()
         }
@@ -240,6 +243,9 @@ impl Saga {
     fn begin(&self, index: usize, undo: bool, attempt: i32, now: Timestamp) -> Self {
         let token = self.steps.get(index).map(|step| self.token(step, undo, attempt));
         self.with(index, |step| {
+            if undo && !matches!(step.state, State::UndoFailed) {
+                step.tried = step.attempt;
+            }
             step.state = if undo { State::Undoing } else { State::Running };
             step.attempt = attempt;
             step.token = token;
@@ -255,6 +261,7 @@ impl Saga {
                 cause,
                 message,
                 since: Time(now),
+                writes_lost_since: None,
             }),
             transitions: self.transitions + 1,
             ..self.clone()
@@ -289,7 +296,8 @@ pub fn advance(saga: &Saga, seen: &Seen, now: Timestamp) -> Decision {
     match step.state {
         State::Planned => begin_step(saga, index, step, seen, now),
         State::Running | State::Undoing => work(saga, index, step, seen, now),
-        State::Failed if saga.undo.is_none() => again(saga, index, step, now),
+        State::Failed if saga.undo.is_none() => again(saga, index, step, seen, now),
+        State::UndoFailed if restore::is_taken_back(saga, step, seen) => write(saga.resumed(index)),
         State::UndoFailed => undo_again(saga, index, step, now),
         State::Failed | State::Succeeded => begin_undo(saga, index, step, now),
         // `current` gives none of these.
@@ -306,11 +314,11 @@ fn begin_step(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: T
 }
 
 /// What is next after an attempt that failed.
-fn again(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> Decision {
+fn again(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timestamp) -> Decision {
     let failure = step.failure.clone().unwrap_or_default();
-    if step.attempt >= MAX_ATTEMPTS && !saga.has_passed() {
+    if step.attempt >= MAX_ATTEMPTS && (!saga.has_passed() || seen.restores) {
         let message = format!("{} failed {} times: {failure}", step.id, step.attempt);
-        return write(saga.undone_because(UndoCause::StepFailed, message, now));
+        return write(saga.given_up(message, now));
     }
     if is_due(step, now) {
         return write(saga.begin(index, false, step.attempt + 1, now));
@@ -335,9 +343,9 @@ fn undo_again(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> 
     wait(Reason::UndoFailed, message, step.attempt >= MAX_ATTEMPTS)
 }
 
-/// A step that changed nothing is undone as it stands, and so are those before it, in one write.
+/// A step that changed nothing is undone by being written down as undone.
 fn begin_undo(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> Decision {
-    if step::changes_something(step.phase) {
+    if saga.undoes_by_doing(step.phase) {
         return write(saga.begin(index, true, 1, now));
     }
     write(saga.with(index, |step| step.state = State::Undone))
@@ -365,6 +373,7 @@ fn work(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timesta
             step.failure = Some(why);
         })),
         Work::Unwell(since) => write(saga.with(index, |step| step.unwell_since = since.map(Time))),
+        Work::Breach(why) if saga.has_passed() => write(saga.given_up(why, now)),
         Work::Breach(why) => write(saga.undone_because(UndoCause::SoakFailed, why, now)),
         Work::Do(effects) => Decision::Do(effects),
         Work::Wait(mut wait) => {
@@ -386,7 +395,7 @@ fn finished(saga: &Saga, index: usize, undo: bool, now: Timestamp) -> Saga {
     let following = next.current().and_then(|at| Some((at, next.steps.get(at)?)));
     match following {
         Some((at, step)) if !undo && step.phase != UpgradePhase::Commit => next.begin(at, false, 1, now),
-        Some((at, step)) if undo && step::changes_something(step.phase) => next.begin(at, true, 1, now),
+        Some((at, step)) if undo && next.undoes_by_doing(step.phase) => next.begin(at, true, 1, now),
         _ => next,
     }
 }

@@ -39,6 +39,11 @@ pub fn news(before: &Saga, after: &Saga) -> Vec<News> {
             false,
             "everything is as it was before".to_owned(),
         ),
+        End::RolledBack if after.is_restored() => told(
+            Reason::RestoredFromSnapshot,
+            true,
+            "everything is as it was when the snapshot was taken".to_owned(),
+        ),
         End::RolledBack => told(
             Reason::RolledBack,
             true,

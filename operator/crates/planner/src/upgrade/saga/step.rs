@@ -36,11 +36,6 @@ pub(super) enum Work {
     Wait(Wait),
 }
 
-/// Whether there is anything to undo of a step of that phase.
-pub(super) fn changes_something(phase: UpgradePhase) -> bool {
-    !matches!(phase, UpgradePhase::Preflight | UpgradePhase::Soak)
-}
-
 /// What a step that is under way does now.
 pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) -> Work {
     let since = step
@@ -50,7 +45,7 @@ pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) 
     match step.phase {
         UpgradePhase::Preflight => Work::Done,
         UpgradePhase::Soak => soak(step, seen, since, now),
-        UpgradePhase::Verify => verify(seen, since),
+        UpgradePhase::Verify if !undo => verify(seen, since),
         _ => machines(step, undo, seen, since),
     }
 }
@@ -87,6 +82,10 @@ fn soak(step: &UpgradeStep, seen: &Seen, since: SignedDuration, now: Timestamp) 
 fn verify(seen: &Seen, since: SignedDuration) -> Work {
     match &seen.health {
         Health::Well => Work::Done,
+        Health::Unwell(why) if since >= VERIFIED_WITHIN && seen.restores => Work::Breach(format!(
+            "the upgraded cluster was not as it should be after {} min: {why}",
+            since.as_mins()
+        )),
         Health::Unwell(why) => Work::Wait(Wait {
             reason: Reason::Upgrading,
             message: format!("the upgraded cluster is looked at: {why}"),
@@ -98,7 +97,7 @@ fn verify(seen: &Seen, since: SignedDuration) -> Work {
 /// As many machines at once as may be; no further one is begun where one has failed.
 fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) -> Work {
     let of_pool = step.target.kind == UpgradeTargetKind::NodePool;
-    let task = Task::of(step.phase, of_pool);
+    let task = Task::of(step.phase, of_pool, undo);
     let (mut effects, mut waits, mut failed) = (Vec::new(), Vec::new(), None);
     let mut busy = 0;
     let works: Vec<_> = seen
@@ -130,7 +129,7 @@ fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) 
         }
         busy += 1;
     }
-    let stands_alone = !of_pool && step.phase != UpgradePhase::Nodes;
+    let stands_alone = !of_pool && (undo || step.phase != UpgradePhase::Nodes);
     for (machine, work) in fresh {
         if failed.is_some() || busy >= seen.width {
             break;

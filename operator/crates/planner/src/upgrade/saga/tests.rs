@@ -63,6 +63,7 @@ struct Trial {
     /// Between two passes.
     pause: SignedDuration,
     cancel: bool,
+    restores: bool,
     health: Health,
     /// What was written and done, in order.
     log: Vec<String>,
@@ -88,6 +89,7 @@ impl Trial {
             now,
             pause: SignedDuration::from_secs(1),
             cancel: false,
+            restores: false,
             health: Health::Well,
             log: Vec::new(),
         }
@@ -115,6 +117,7 @@ impl Trial {
             paused: false,
             cancel: self.cancel.then(|| "spec.cancel is true".into()),
             approved: true,
+            restores: self.restores,
             soak: Duration::from_mins(1),
             machines: self
                 .names()
@@ -163,7 +166,8 @@ impl Trial {
             Effect::AttachDisk => assert!(self.guests.attached.insert(name.into()), "attached twice"),
             Effect::DetachDisk => assert!(self.guests.attached.remove(name)),
             Effect::StartJob => {
-                if step.phase == UpgradePhase::Nodes && step.target.kind == UpgradeTargetKind::NodePool {
+                let is_drained = step.phase == UpgradePhase::Nodes && step.state == State::Running;
+                if is_drained && step.target.kind == UpgradeTargetKind::NodePool {
                     assert!(self.guests.cordoned.contains(name), "not drained");
                     assert_eq!(self.guests.pods.get(name).copied().unwrap_or(0), 0);
                 }
@@ -186,8 +190,17 @@ impl Trial {
                 continue;
             }
             let job = how(&step.id, step.state == State::Undoing);
-            if job == Job::Succeeded && step.phase == UpgradePhase::Nodes {
-                self.guests.kubelets.insert(name.clone(), TO.into());
+            match (step.phase, step.state == State::Undoing) {
+                (UpgradePhase::Nodes, undo) if job == Job::Succeeded => {
+                    if undo {
+                        self.guests.kubelets.remove(&name);
+                    } else {
+                        self.guests.kubelets.insert(name.clone(), TO.into());
+                    }
+                }
+                // What was noted on nodes since the snapshot is lost with the rest.
+                (UpgradePhase::Commit, true) if job == Job::Succeeded => self.guests.cordoned.clear(),
+                _ => {}
             }
             self.guests.ended.insert(key, job);
         }
@@ -298,6 +311,189 @@ fn after_commit_a_failure_is_tried_again_and_again_and_asks_for_a_person() {
         });
     }
     panic!("it does not end");
+}
+
+fn undone(trial: &Trial) -> Vec<&str> {
+    let ids = trial.log.iter().filter_map(|line| line.strip_suffix(" Undone"));
+    ids.collect()
+}
+
+#[test]
+fn after_commit_a_failure_restores_the_snapshot_where_that_is_asked_for() {
+    let mut trial = Trial::new(2, 1);
+    trial.restores = true;
+    trial.now = Timestamp::from_second(1_800_000_000).unwrap();
+    let end = trial.run(|id, undo| match id {
+        "Nodes/NodePool/demo-w" if !undo => Job::Failed("disk full".into()),
+        _ => Job::Succeeded,
+    });
+    assert_eq!(end, End::RolledBack);
+    assert_eq!(
+        undone(&trial),
+        [
+            "Verify",
+            "Nodes/NodePool/demo-w",
+            "Nodes/DevMachine/demo-cp-0",
+            "Etcd/DevMachine/demo-cp-0",
+            "Commit",
+            "Soak",
+            "ControlPlane/DevMachine/demo-cp-0",
+            "Preload/NodePool/demo-w",
+            "Preload/DevMachine/demo-cp-0",
+            "Snapshot/DevMachine/demo-cp-0",
+            "Preflight",
+        ]
+    );
+    assert!(trial.guests.cordoned.is_empty() && trial.guests.kubelets.is_empty());
+    assert!(!trial.saga.has_passed() && trial.saga.is_restored());
+    let undo = trial.saga.undo.unwrap();
+    let since = undo.writes_lost_since.unwrap().0;
+    assert_eq!(since, Timestamp::from_second(1_800_000_001).unwrap());
+    assert!(
+        undo.message.contains("failed 3 times: demo-w-0: disk full")
+            && undo.message.contains(&format!("since {since} is lost")),
+        "{}",
+        undo.message
+    );
+    let place = |what: &str| trial.log.iter().position(|line| line == what).unwrap();
+    assert!(place("Verify Undoing") < place("Nodes/NodePool/demo-w Undoing"));
+}
+
+#[test]
+fn a_snapshot_that_an_earlier_attempt_may_have_taken_counts_from_before_it() {
+    let mut trial = Trial::new(0, 1);
+    trial.pause = SignedDuration::from_secs(20);
+    let mut failed = false;
+    while trial.saga.done() < 3 {
+        trial.pass();
+        trial.end_jobs(|id, _| {
+            if id.starts_with("Snapshot") && !std::mem::replace(&mut failed, true) {
+                return Job::Failed("late".into());
+            }
+            Job::Succeeded
+        });
+    }
+    assert_eq!(trial.saga.snapshot_since().unwrap().0, Timestamp::UNIX_EPOCH);
+}
+
+#[test]
+fn one_that_asks_for_a_person_is_restored_once_the_person_says_so() {
+    let mut trial = Trial::new(0, 1);
+    let fails = |id: &str, undo: bool| match id {
+        "Addons" if !undo => Job::Failed("no".into()),
+        _ => Job::Succeeded,
+    };
+    let stalls = |trial: &Trial| match advance(&trial.saga, &trial.seen(), trial.now) {
+        Decision::Wait(wait) => wait.stalled,
+        _ => false,
+    };
+    for _ in 0..20_000 {
+        if stalls(&trial) && trial.step().unwrap().attempt > MAX_ATTEMPTS {
+            break;
+        }
+        assert_eq!(trial.pass(), None);
+        trial.end_jobs(fails);
+    }
+    let last = trial.step().unwrap().attempt;
+    trial.restores = true;
+    assert_eq!(trial.run(fails), End::RolledBack);
+    assert_eq!(
+        trial.saga.undo.as_ref().unwrap().cause,
+        UndoCause::FailedAfterCommit
+    );
+    let addons = trial.saga.steps.iter().find(|s| s.id == "Addons").unwrap();
+    assert_eq!((addons.state, addons.attempt), (State::Undone, last));
+}
+
+/// A job of which nobody knows may still run: whatever undoes its step stops it, however often it was tried.
+#[test]
+fn the_last_attempts_are_stopped_before_a_step_is_undone() {
+    let mut trial = Trial::new(0, 1);
+    trial.pause = SignedDuration::from_mins(11);
+    let mut stopped = None;
+    for _ in 0..2_000 {
+        if let Some(step) = trial.step().cloned()
+            && step.id == "Commit"
+        {
+            trial.restores |= step.attempt == 5;
+            if step.state == State::Undoing && stopped.is_none() {
+                stopped = Some(trial.saga.earlier_tokens(&step));
+            }
+        }
+        if trial.pass().is_some() {
+            break;
+        }
+        trial.end_jobs(|id, undo| match id {
+            "Commit" if !undo => Job::Failed("no".into()),
+            _ => Job::Succeeded,
+        });
+    }
+    let commit = trial.saga.steps.iter().find(|s| s.id == "Commit").unwrap();
+    let expected: Vec<_> = (3..=5)
+        .map(|attempt| trial.saga.token(commit, false, attempt))
+        .collect();
+    assert_eq!(stopped.unwrap(), expected);
+}
+
+#[test]
+fn where_there_is_nothing_to_go_back_to_nothing_is_touched_and_it_can_go_on() {
+    let mut trial = Trial::new(1, 1);
+    trial.restores = true;
+    let mut mended = false;
+    for pass in 0..20_000 {
+        let step = trial.step().cloned();
+        if step.is_some_and(|step| step.state == State::UndoFailed && step.attempt == 4) {
+            assert_eq!(undone(&trial), [""; 0]);
+            trial.restores = false;
+            mended = true;
+        }
+        if let Some(end) = trial.pass() {
+            assert_eq!(end, End::Done, "after {pass} passes");
+            assert!(mended && trial.saga.undo.is_none());
+            assert!(
+                trial
+                    .saga
+                    .steps
+                    .iter()
+                    .all(|s| s.phase < UpgradePhase::Commit || s.compensation.is_none())
+            );
+            return;
+        }
+        trial.end_jobs(|id, undo| match id {
+            "Verify" if undo => Job::Failed("the snapshot is damaged".into()),
+            "Nodes/DevMachine/demo-cp-0" if !mended => Job::Failed("no".into()),
+            _ => Job::Succeeded,
+        });
+    }
+    panic!("it does not end: {:#?}", trial.step());
+}
+
+#[test]
+fn a_cluster_that_is_not_well_at_the_end_is_restored_where_that_is_asked_for_and_else_asks_for_a_person() {
+    let mut trial = Trial::new(0, 1);
+    let at_the_end = |trial: &Trial| {
+        trial
+            .step()
+            .is_some_and(|step| step.phase == UpgradePhase::Verify)
+    };
+    while !at_the_end(&trial) {
+        trial.pass();
+        trial.end_jobs(|_, _| Job::Succeeded);
+    }
+    trial.health = Health::Unwell("node demo-cp-0 is not Ready".into());
+    trial.now += SignedDuration::from_mins(20);
+    assert_eq!(trial.pass(), None);
+    assert!(at_the_end(&trial) && trial.saga.undo.is_none());
+    trial.restores = true;
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::RolledBack);
+    assert!(
+        trial
+            .saga
+            .undo
+            .unwrap()
+            .message
+            .contains("node demo-cp-0 is not Ready")
+    );
 }
 
 #[test]
@@ -420,14 +616,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn every_upgrade_ends_and_is_taken_back_only_before_its_point_of_no_return(
+    fn every_upgrade_ends_and_is_taken_back_after_its_point_of_no_return_only_by_the_snapshot(
         workers in 0usize..5,
         width in 1usize..4,
         fates in prop::collection::vec(0u8..10, 60),
         cancel_after in prop::option::of(0usize..120),
+        restores in any::<bool>(),
     ) {
         let mut trial = Trial::new(workers, width);
         trial.pause = SignedDuration::from_secs(20);
+        trial.restores = restores;
         let mut fates = fates.into_iter();
         let mut end = None;
         let mut cancelled_in_time = false;
@@ -456,7 +654,9 @@ proptest! {
                 prop_assert_eq!(trial.guests.kubelets.len(), workers + 1);
             }
             End::Cancelled | End::RolledBack => {
-                prop_assert!(!trial.saga.has_passed());
+                let committed = trial.log.iter().any(|line| line == "Commit Running");
+                prop_assert_eq!(trial.saga.is_restored(), committed);
+                prop_assert!(!committed || restores && end == End::RolledBack);
                 prop_assert!(trial.guests.kubelets.is_empty());
                 prop_assert!(trial.saga.steps.iter().all(|s| matches!(s.state, State::Planned | State::Undone)));
             }
