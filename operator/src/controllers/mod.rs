@@ -9,6 +9,7 @@ mod drain;
 mod failure;
 mod feed;
 mod finalizer;
+mod guest_jobs;
 mod host;
 mod index;
 mod inventories;
@@ -78,6 +79,8 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         versions: kept::Kept::default(),
         written: kept::Kept::lasting(transitions::PAUSE),
         jobs_done: kept::Kept::lasting(upgrade::JOBS_KEPT),
+        requests: kept::Kept::lasting(upgrade::COUNTED_EVERY),
+        probed: kept::Kept::lasting(upgrade::PROBED_EVERY),
         inventories: inventories::Inventories::default(),
         changed_on_host: Triggers::default(),
         clusters: clusters.store(),

@@ -96,6 +96,7 @@ pub async fn create(subject: &Subject, world: &World) -> Result<(), Error> {
         dry_run: false,
         cancel: false,
         soak: default_soak(),
+        checks: Vec::new(),
         approval: Approval::Automatic,
         skip_preflight: Vec::new(),
     };

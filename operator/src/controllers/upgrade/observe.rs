@@ -14,6 +14,7 @@ use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 use seedbed_planner::{Observed, names};
 
+use super::checks;
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
@@ -71,23 +72,37 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
     };
     let stored = world.allocations(&cluster).await?;
     let mut runs = false;
-    let (view, survey) = match access::child(world, &cluster, stored.as_ref()).await {
+    let unseen = |why: &str| {
+        let checks = checks::untried(&upgrade.spec.checks, upgrade.spec.dry_run, why);
+        (ChildView::unknown(why), Survey::unknown(why), checks)
+    };
+    let (view, survey, checks) = match access::child(world, &cluster, stored.as_ref()).await {
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
             runs = runs_already(child.as_ref(), &view, to).await;
-            let survey = match &view.api_version {
-                Observed::Known(_) => child.survey().await,
+            let spec = &upgrade.spec;
+            match &view.api_version {
+                Observed::Known(_) => {
+                    let uid = owned::uid(upgrade);
+                    let tried = checks::tried(child.as_ref(), &spec.checks, &uid, spec.dry_run).await;
+                    (view, child.survey().await, tried)
+                }
                 // It would be waited for in vain.
-                Observed::Unknown(why) => Survey::unknown(why),
-            };
-            (view, survey)
+                Observed::Unknown(why) => {
+                    let (_, survey, checks) = unseen(why);
+                    (view, survey, checks)
+                }
+            }
         }
         Ok(None) => unseen("the address of its API server is not known yet"),
         Err(error) => unseen(&error.to_string()),
     };
     let subject = subject(&cluster, world);
-    let seen = seen(&subject, to, view, survey, world).await;
+    let seen = Seen {
+        checks,
+        ..seen(&subject, to, view, survey, world).await
+    };
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
     let way = from.and_then(|from| Some((from, hop(from, to).ok()?)));
@@ -114,10 +129,6 @@ async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version) -> bo
     serving.is_ok_and(|serving| {
         serving.version == text && serving.behaves_like.is_none_or(|like| like == to.series())
     })
-}
-
-fn unseen(why: &str) -> (ChildView, Survey) {
-    (ChildView::unknown(why), Survey::unknown(why))
 }
 
 fn subject<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
@@ -164,6 +175,7 @@ async fn seen(subject: &Subject<'_>, to: Version, view: ChildView, survey: Surve
         operations: operations(subject),
         release,
         capacity,
+        checks: Vec::new(),
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         machines: subject.machines.iter().map(ResourceExt::name_any).collect(),
         nodes: view

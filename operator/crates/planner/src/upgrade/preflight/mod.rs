@@ -3,6 +3,7 @@
 //! What could not be seen is a finding too, of severity Unknown: it never counts as right.
 
 mod apis;
+mod checks;
 mod cluster;
 mod nodes;
 mod release;
@@ -16,8 +17,8 @@ use seedbed_crds::{PreflightCheck, PreflightFinding, PreflightSeverity};
 
 use crate::Observed;
 pub use seen::{
-    Budget, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi, Seen,
-    ServiceName, StoredVersion, Survey, Webhook,
+    Budget, CheckTried, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi,
+    Seen, ServiceName, StoredVersion, Survey, Webhook,
 };
 
 /// What is written to a status at most: an object has to stay within what the API server stores.
@@ -25,7 +26,7 @@ pub const MAX_FINDINGS: usize = 200;
 
 /// All that was found, the worst first. Findings of checks that are to be skipped are listed as such.
 pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
-    let checks: [fn(&Seen, &mut Findings); 14] = [
+    let checks: [fn(&Seen, &mut Findings); 15] = [
         versions::path,
         versions::skew,
         release::release,
@@ -40,6 +41,7 @@ pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
         workloads::webhooks,
         workloads::budgets,
         release::capacity,
+        checks::checks,
     ];
     let mut findings = Findings::default();
     for check in checks {
