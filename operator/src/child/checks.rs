@@ -218,7 +218,7 @@ pub(super) async fn delete(client: &Client, cluster: &ChildKey, job: &JobSeen) -
 mod tests {
     use super::*;
 
-    fn check(template: Value) -> UpgradeCheck {
+    fn check(template: &Value) -> UpgradeCheck {
         let job = json!({"name": "smoke", "job": {"namespace": "shop", "template": template}});
         serde_json::from_value(job).unwrap()
     }
@@ -229,7 +229,7 @@ mod tests {
             "metadata": {"labels": {"app": "smoke", UPGRADE_LABEL: "other"}, "annotations": {"a": "b"}},
             "spec": {"backoffLimit": 1, "ttlSecondsAfterFinished": 0, "template": {}},
         });
-        let job = NewJob::of("uid", &check(template)).unwrap();
+        let job = NewJob::of("uid", &check(&template)).unwrap();
         let metadata = &job.object["metadata"];
         assert_eq!(
             metadata["labels"],

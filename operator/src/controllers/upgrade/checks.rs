@@ -1,6 +1,7 @@
 //! An upgrade's own checks, in its cluster.
 
-use seedbed_crds::UpgradeCheck;
+use futures::future::join_all;
+use seedbed_crds::{HttpGetCheck, UpgradeCheck};
 use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::CheckTried;
 use seedbed_planner::upgrade::saga::{Check, CheckState};
@@ -19,16 +20,16 @@ pub async fn tried(
     upgrade: &str,
     dry_run: bool,
 ) -> Vec<CheckTried> {
-    let mut tried = Vec::new();
-    for check in checks {
+    let one = |check: UpgradeCheck| async move {
         let name = check.name.clone();
         if let Some(asked) = &check.http_get {
-            tried.push(CheckTried::Probe(name, Observed::from(child.probe(asked).await)));
-        } else if let Some(job) = NewJob::of(upgrade, check).filter(|_| !dry_run) {
-            tried.push(CheckTried::Job(name, taken(child.try_job(&job).await)));
+            return Some(CheckTried::Probe(name, Observed::from(child.probe(asked).await)));
         }
-    }
-    tried
+        let job = NewJob::of(upgrade, &check).filter(|_| !dry_run)?;
+        Some(CheckTried::Job(name, taken(child.try_job(&job).await)))
+    };
+    let tried = join_all(checks.iter().cloned().map(one)).await;
+    tried.into_iter().flatten().collect()
 }
 
 /// The same of a cluster that cannot be asked.
@@ -60,15 +61,15 @@ pub async fn watched(subject: &Subject, key: &str, world: &World) -> Vec<(String
     } else {
         Observed::Known(Vec::new())
     };
-    let mut found = Vec::new();
-    for check in checks {
-        let one = match &check.http_get {
-            Some(_) => Check::Probe(answered(subject, check, key, world).await),
+    let jobs = &jobs;
+    let one = |check: UpgradeCheck| async move {
+        let found = match &check.http_get {
+            Some(asked) => Check::Probe(answered(subject, &check.name, asked, key, world).await),
             None => Check::Job(jobs.clone().map(|jobs| state(&jobs, &check.name))),
         };
-        found.push((check.name.clone(), one));
-    }
-    found
+        (check.name, found)
+    };
+    join_all(checks.iter().cloned().map(one)).await
 }
 
 fn state(jobs: &[JobSeen], check: &str) -> CheckState {
@@ -77,11 +78,14 @@ fn state(jobs: &[JobSeen], check: &str) -> CheckState {
 }
 
 /// Whether the request is answered as it should be, as of a moment ago.
-async fn answered(subject: &Subject, check: &UpgradeCheck, key: &str, world: &World) -> Result<(), String> {
-    let Some(asked) = &check.http_get else {
-        return Ok(());
-    };
-    let key = format!("{key} {}", check.name);
+async fn answered(
+    subject: &Subject,
+    check: &str,
+    asked: &HttpGetCheck,
+    key: &str,
+    world: &World,
+) -> Result<(), String> {
+    let key = format!("{key} {check}");
     let clock = &world.context.clock;
     if let Some(known) = world.probed.get(&key, clock.elapsed()) {
         return known;
