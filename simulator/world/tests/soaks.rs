@@ -165,8 +165,9 @@ async fn a_cluster_with_which_all_is_well_is_upgraded_and_keeps_no_job() {
         ]),
         "1m",
     );
-    run.until("two Jobs", |_| run.jobs().len() == 2).await;
+    run.until("Soak", |world| phase(world) == "Soak").await;
     sleep(Duration::from_mins(2)).await;
+    assert_eq!(run.jobs().len(), 2);
     // Its own time is over, and a Job is not.
     let message = said(&run.world);
     assert!(

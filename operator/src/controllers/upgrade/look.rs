@@ -38,7 +38,7 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
         machines: Vec::new(),
         width: 1,
         to: subject.to.to_string(),
-        health: Health::Unwell("not looked at".to_owned()),
+        health: Health::NotLookedAt,
         watched: Watched::unseen("not looked at"),
     };
     let mut reached = Vec::new();
@@ -50,6 +50,7 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
     }
     match step.phase {
         UpgradePhase::Preflight => {}
+        UpgradePhase::Soak | UpgradePhase::Verify if !subject.child.has_looked() => {}
         UpgradePhase::Soak => (seen.health, seen.watched) = soak(subject, step, seen.soak, world).await,
         UpgradePhase::Verify => {
             let pods = subject.child.control_plane_pods().await;

@@ -62,6 +62,8 @@ pub enum Health {
     Well,
     /// It is not, or cannot be seen: why.
     Unwell(String),
+    /// Nobody had the time to look since the operator was started. That says nothing of the cluster, and is over soon.
+    NotLookedAt,
 }
 
 /// What decides how an upgrade goes on.

@@ -73,6 +73,9 @@ impl Watched {
 
 /// What is done of the watch now.
 pub(super) fn soak(step: &UpgradeStep, seen: &Seen, since: SignedDuration, now: Timestamp) -> Work {
+    if seen.health == Health::NotLookedAt {
+        return waits("the new control plane is looked at".to_owned());
+    }
     let noted = step.watch.clone().unwrap_or_default();
     let next = noted_anew(&noted, &seen.watched, now);
     if next != noted {

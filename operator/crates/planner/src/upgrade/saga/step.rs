@@ -59,6 +59,10 @@ pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) 
 fn verify(seen: &Seen, since: SignedDuration) -> Work {
     match &seen.health {
         Health::Well => Work::Done,
+        Health::NotLookedAt => {
+            let message = "the upgraded cluster is looked at";
+            Work::Wait(Wait::new(Reason::Upgrading, message))
+        }
         Health::Unwell(why) => {
             let message = format!("the upgraded cluster is looked at: {why}");
             Work::Wait(Wait {

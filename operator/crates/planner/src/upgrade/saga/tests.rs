@@ -425,6 +425,19 @@ fn nobody_goes_on_from_a_watch_in_which_nothing_was_seen() {
 }
 
 #[test]
+fn an_operator_that_was_started_just_now_takes_nothing_for_unwell() {
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.health = Health::NotLookedAt;
+    trial.watched = Watched::unseen("not looked at");
+    let before = trial.saga.clone();
+    for _ in 0..10 {
+        assert_eq!(trial.pass(), None);
+    }
+    assert_eq!(trial.saga, before);
+}
+
+#[test]
 fn checks_hold_or_it_is_taken_back() {
     let job = |state| Check::Job(Observed::Known(state));
     let mut trial = Trial::new(0, 1);
