@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::LocalReference;
+use crate::soak::{UpgradeCheck, UpgradeWatch};
 
 /// One Kubernetes upgrade of a `DevCluster`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -59,6 +60,10 @@ pub struct ClusterUpgradeSpec {
     /// of an hour after the last one. May be changed at any time; `RestoreSnapshot` then also counts for what has failed already.
     #[serde(default)]
     pub on_failure_after_commit: OnFailureAfterCommit,
+    /// What else has to hold while the new control plane is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub checks: Vec<UpgradeCheck>,
     /// Whether `Commit` follows by itself, or waits for the annotation `seedbed.dev/approve: "true"`.
     #[serde(default)]
     pub approval: Approval,
@@ -149,6 +154,8 @@ checks! {
     DisruptionBudgets,
     /// The host has room for the snapshots of the control planes' disks.
     HostCapacity,
+    /// Those of `spec.checks` hold before anything is begun, as far as that can be tried.
+    Checks,
 }
 
 /// What was found of an upgrade.
@@ -246,6 +253,9 @@ pub struct UpgradeStep {
     /// Since when something is wrong that a step which watches the cluster does not bear for long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell_since: Option<Time>,
+    /// What a step that watches the cluster has noted of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<UpgradeWatch>,
 }
 
 /// The parts of an upgrade, in their order.

@@ -13,6 +13,7 @@ mod kubernetesrelease;
 mod nodepool;
 pub mod quantity;
 pub mod reasons;
+mod soak;
 
 pub use clusterupgrade::{
     APPROVE_ANNOTATION, Approval, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus,
@@ -40,6 +41,10 @@ pub use kubernetesrelease::{
     ReleaseComponents, ReleaseOnHost,
 };
 pub use nodepool::{IntOrPercent, NodePool, NodePoolSpec, NodePoolStatus, RolloutStrategy};
+pub use soak::{
+    CheckJob, CheckedService, HttpGetCheck, HttpScheme, JobCheck, JobTemplate, JobTemplateMetadata,
+    PodRestarts, RequestCounts, UpgradeCheck, UpgradeWatch,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -91,10 +96,14 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
                 list.x_kubernetes_list_map_keys = Some(keys.iter().map(|&key| key.to_owned()).collect());
             }
         }
-        if let Some(spec) = schema.properties.as_mut().and_then(|p| p.get_mut("spec"))
-            && let Some(skipped) = spec.properties.as_mut().and_then(|p| p.get_mut("skipPreflight"))
-        {
+        let spec = schema.properties.as_mut().and_then(|p| p.get_mut("spec"));
+        let mut fields = spec.and_then(|spec| spec.properties.as_mut());
+        if let Some(skipped) = fields.as_mut().and_then(|p| p.get_mut("skipPreflight")) {
             skipped.x_kubernetes_list_type = Some("set".to_owned());
+        }
+        if let Some(checks) = fields.as_mut().and_then(|p| p.get_mut("checks")) {
+            checks.x_kubernetes_list_type = Some("map".to_owned());
+            checks.x_kubernetes_list_map_keys = Some(vec!["name".to_owned()]);
         }
     }
     crd

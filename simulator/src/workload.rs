@@ -1,5 +1,5 @@
 //! What a child cluster does with pods, as far as somebody who drains its nodes sees it: its scheduler, its kubelets, and the controllers
-//! of disruption budgets and of pods whose node is gone.
+//! of disruption budgets and of pods whose node is gone. Jobs come to an end, without pods.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +21,43 @@ pub(crate) fn tend(store: &mut Store, kubelets: &BTreeSet<String>, now: Timestam
         }
     }
     count_budgets(store, &pods);
+    if !kubelets.is_empty() {
+        end_jobs(store, now);
+    }
+}
+
+/// Jobs come to the end that the command of their first container has: `false` fails, `sleep` lasts for so many seconds, and anything else
+/// does well at once.
+fn end_jobs(store: &mut Store, now: Timestamp) {
+    let Some(kind) = store.kinds().of_plural("jobs").cloned() else {
+        return;
+    };
+    for mut job in all(store, &kind) {
+        let made = job["metadata"]["creationTimestamp"].as_str();
+        let age = made.and_then(|text| text.parse::<Timestamp>().ok());
+        let age = age.map_or(0, |made| now.duration_since(made).as_secs());
+        let command = &job["spec"]["template"]["spec"]["containers"][0]["command"];
+        let seconds = command[1].as_str().and_then(|text| text.parse().ok());
+        let (type_, reason, message) = match command[0].as_str() {
+            Some("sleep") if age < seconds.unwrap_or(0) => continue,
+            Some("false") => (
+                "Failed",
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            ),
+            _ => (
+                "Complete",
+                "CompletionsReached",
+                "Reached expected number of succeeded pods",
+            ),
+        };
+        if job["status"]["conditions"].is_null() {
+            job["status"] = json!({"conditions": [
+                {"type": type_, "status": "True", "reason": reason, "message": message},
+            ]});
+            write(store, &kind, &job, Subresource::Status);
+        }
+    }
 }
 
 fn all(store: &Store, kind: &Kind) -> Vec<Value> {
@@ -250,6 +287,36 @@ mod tests {
         assert!(cluster.evict("2").unwrap_err().contains("disruption budget"));
         // One that goes already may be asked to go again.
         cluster.evict("1").unwrap();
+    }
+
+    #[test]
+    fn a_job_ends_as_its_command_does() {
+        let mut cluster = Cluster::new(&["a"]);
+        for (name, command) in [
+            ("well", json!(["true"])),
+            ("badly", json!(["false"])),
+            ("late", json!(["sleep", "60"])),
+        ] {
+            let pod = json!({"restartPolicy": "Never", "containers": [{"name": "a", "command": command}]});
+            let spec = json!({"template": {"spec": pod}});
+            cluster.make(
+                "jobs",
+                "default",
+                json!({"metadata": {"name": name}, "spec": spec}),
+            );
+        }
+        let ended = |cluster: &Cluster, name: &str| {
+            let found = cluster.store.get(&cluster.kind("jobs"), "default", name).unwrap();
+            found["status"]["conditions"][0]["type"].clone()
+        };
+        cluster.tend(&[], 5);
+        assert_eq!(ended(&cluster, "well"), Value::Null, "nobody runs it");
+        cluster.tend(&["a"], 5);
+        assert_eq!(ended(&cluster, "well"), "Complete");
+        assert_eq!(ended(&cluster, "badly"), "Failed");
+        assert_eq!(ended(&cluster, "late"), Value::Null);
+        cluster.tend(&["a"], 60);
+        assert_eq!(ended(&cluster, "late"), "Complete");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use seedbed_crds::{HttpGetCheck, RequestCounts};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
@@ -19,8 +20,8 @@ use x509_parser::pem::Pem;
 
 use super::watch::Seen;
 use super::{
-    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, NodeShape, PodRef, Serving, node, pods,
-    serving, survey, token,
+    ChildAccess, ChildApi, ChildError, ChildKey, ChildView, Eviction, JobSeen, NewJob, NodeShape, PodRef,
+    Serving, checks, node, pods, serving, survey, token,
 };
 use crate::client;
 
@@ -139,6 +140,30 @@ impl ChildApi for KubeChild {
 
     async fn control_plane_pods(&self) -> Observed<Vec<ControlPlanePod>> {
         survey::control_plane_pods(&self.client, &self.key).await
+    }
+
+    async fn requests(&self) -> Observed<RequestCounts> {
+        survey::requests(&self.client, &self.key).await
+    }
+
+    async fn probe(&self, probe: &HttpGetCheck) -> Result<Result<(), String>, ChildError> {
+        checks::probe(&self.client, &self.key, probe).await
+    }
+
+    async fn make_job(&self, job: &NewJob) -> Result<(), ChildError> {
+        checks::create(&self.client, &self.key, job, false).await
+    }
+
+    async fn try_job(&self, job: &NewJob) -> Result<(), ChildError> {
+        checks::create(&self.client, &self.key, job, true).await
+    }
+
+    async fn check_jobs(&self, upgrade: &str) -> Result<Vec<JobSeen>, ChildError> {
+        checks::jobs(&self.client, &self.key, upgrade).await
+    }
+
+    async fn delete_job(&self, job: &JobSeen) -> Result<(), ChildError> {
+        checks::delete(&self.client, &self.key, job).await
     }
 
     async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError> {

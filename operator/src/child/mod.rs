@@ -4,6 +4,7 @@
 //! something are idempotent.
 
 mod access;
+mod checks;
 mod error;
 mod keeper;
 mod kube_child;
@@ -21,11 +22,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
+use seedbed_crds::{HttpGetCheck, RequestCounts};
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
 
 pub use access::{ChildAccess, ChildKey};
+pub use checks::{JobSeen, NewJob};
 pub use error::ChildError;
 pub use keeper::ChildKeeper;
 pub use kube_child::connect;
@@ -104,6 +107,24 @@ pub trait ChildApi: Send + Sync + 'static {
 
     /// The pods of the control plane.
     async fn control_plane_pods(&self) -> Observed<Vec<ControlPlanePod>>;
+
+    /// What the API server has answered since it was started, by its metrics, within a minute: it writes millions of bytes for that.
+    async fn requests(&self) -> Observed<RequestCounts>;
+
+    /// Asks a Service by way of the API server: whether it answers as it should; if not, what it does.
+    async fn probe(&self, probe: &HttpGetCheck) -> Result<Result<(), String>, ChildError>;
+
+    /// Makes the Job of a check, unless it is there.
+    async fn make_job(&self, job: &NewJob) -> Result<(), ChildError>;
+
+    /// Has the API server look at the Job of a check as if it were to be made. Nothing is stored.
+    async fn try_job(&self, job: &NewJob) -> Result<(), ChildError>;
+
+    /// The Jobs of the checks of the upgrade with that UID.
+    async fn check_jobs(&self, upgrade: &str) -> Result<Vec<JobSeen>, ChildError>;
+
+    /// Removes the Job and its pods. Gone already is no error.
+    async fn delete_job(&self, job: &JobSeen) -> Result<(), ChildError>;
 
     /// The pods of the node that a drain has to move: neither mirror pods nor those of `DaemonSet`s, nor finished ones.
     async fn evictable_pods(&self, node: &str) -> Result<Vec<PodRef>, ChildError>;

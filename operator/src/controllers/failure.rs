@@ -43,6 +43,9 @@ impl Failure {
                 ..
             } => (Reason::AddressesExhausted, true, false),
             Error::Step { category: "name", .. } => (Reason::NameConflict, true, false),
+            Error::Step {
+                category: "check", ..
+            } => (Reason::StepFailed, false, false),
             _ => (Reason::Reconciling, false, false),
         };
         Some(Self {

@@ -9,6 +9,7 @@ mod drain;
 mod failure;
 mod feed;
 mod finalizer;
+mod guest_jobs;
 mod host;
 mod index;
 mod inventories;
@@ -79,6 +80,8 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         written: kept::Kept::lasting(transitions::PAUSE),
         jobs_done: kept::Kept::lasting(upgrade::JOBS_KEPT),
         guest_facts: kept::Kept::lasting(upgrade::GUESTS_KEPT),
+        requests: kept::Kept::lasting(upgrade::COUNTED_EVERY),
+        probed: kept::Kept::lasting(upgrade::PROBED_EVERY),
         inventories: inventories::Inventories::default(),
         changed_on_host: Triggers::default(),
         clusters: clusters.store(),

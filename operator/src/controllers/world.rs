@@ -8,9 +8,12 @@ use kube::Api;
 use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use seedbed_crds::{ClusterUpgrade, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool};
+use seedbed_crds::{
+    ClusterUpgrade, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, NodePool, RequestCounts,
+};
 use seedbed_hypervisor::Owner;
 use seedbed_kubeadm::pki::ClusterPki;
+use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::GuestFacts;
 use tokio::sync::watch;
 
@@ -58,6 +61,10 @@ pub struct World {
     pub jobs_done: Kept<()>,
     /// What guests said of themselves to a preflight, by their machine's UID.
     pub guest_facts: Kept<GuestFacts>,
+    /// What the API servers of clusters that are watched have answered, by their upgrade's UID.
+    pub requests: Kept<Observed<RequestCounts>>,
+    /// How the requests of checks were answered last, by their upgrade's UID and their names.
+    pub probed: Kept<Result<(), String>>,
     /// What was on the hosts at the last look.
     pub inventories: Inventories,
     /// Whose things on a host changed since the look before.

@@ -115,6 +115,7 @@ impl Kinds {
             kind(extensions, "v1", definition, definitions, false, true, true),
             kind("apps", "v1", "DaemonSet", "daemonsets", true, true, true),
             kind("apps", "v1", "Deployment", "deployments", true, true, true),
+            kind("batch", "v1", "Job", "jobs", true, true, true),
             kind("coordination.k8s.io", "v1", "Lease", "leases", true, false, false),
             kind(
                 "discovery.k8s.io",

@@ -5,9 +5,12 @@
 //! their place gone. [`Store`] is all of it as data; [`ApiServer`] answers HTTP requests from it, in the process: a `kube::Client` is
 //! made with it as its service.
 //!
-//! What it does not simulate: schemas and their defaults and rules (an object is taken as it is), admission, authorization, lists
+//! Requests to Services by way of it (`…/services/NAME:PORT/proxy/`) are answered as it is told, and requests are counted.
+//!
+//! What it does not simulate: schemas and their defaults and rules (an object is taken as it is, but for the `restartPolicy` of Jobs), admission, authorization, lists
 //! in pages, tables, and the fields that server-side apply would take away again.
 
+mod answered;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod discovery;

@@ -103,6 +103,12 @@ impl Refusal {
         Self::new(429, "TooManyRequests", message, details)
     }
 
+    /// A request to a Service behind which there is nobody.
+    pub(crate) fn no_endpoints(service: &str) -> Self {
+        let message = format!("no endpoints available for service \"{service}\"");
+        Self::new(503, "ServiceUnavailable", message, Value::Null)
+    }
+
     pub(crate) fn gone(asked: u64, oldest: u64) -> Self {
         let message = format!("too old resource version: {asked} ({oldest})");
         Self::new(410, "Expired", message, Value::Null)

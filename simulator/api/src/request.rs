@@ -23,6 +23,8 @@ pub(crate) enum Verb {
     /// From that resourceVersion or, without one, with all objects first; and whether it is said that these were all.
     Watch(Selector, Option<u64>, bool),
     Create(Value),
+    /// To be made as if it were, and nothing stored.
+    TryCreate(Value),
     Replace(String, Value, Subresource),
     Patch(String, Value, PatchType, Subresource),
     Delete(String, Preconditions),
@@ -138,7 +140,11 @@ fn verb(parts: &Parts<'_>, kind: &Kind, name: Option<&str>, sub: Option<&str>) -
                 Ok(Verb::List(selector))
             }
         }
-        (&Method::POST, None, None) => Ok(Verb::Create(body(parts)?)),
+        (&Method::POST, None, None) => match query.get("dryRun").map(Cow::as_ref) {
+            None => Ok(Verb::Create(body(parts)?)),
+            Some("All") => Ok(Verb::TryCreate(body(parts)?)),
+            Some(other) => Err(Refusal::unsupported(&format!("dryRun {other}"))),
+        },
         (&Method::PUT, Some(name), None | Some("status")) => {
             Ok(Verb::Replace(name.to_owned(), body(parts)?, part))
         }

@@ -1,6 +1,6 @@
 //! Answering HTTP requests from the store, in the process.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::answered::Answered;
 use crate::refusal::about;
 use crate::request::{Asked, Parts, PatchType, Shape, Verb, read};
 use crate::table::table;
@@ -24,11 +25,6 @@ use crate::{Kind, Refusal, Selector, Store, Subresource, discovery};
 
 /// The body of an answer: all at once, or a line for each event of a watch.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
-
-/// What it says of itself at `/metrics`: that no alpha feature is on, and nothing of deprecated API versions, since it has none.
-const METRICS: &str = "# TYPE kubernetes_feature_enabled gauge\n\
-    kubernetes_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"} 0\n\
-    kubernetes_feature_enabled{name=\"AllBeta\",stage=\"BETA\"} 0\n";
 
 /// An API server in the process. Clones answer from the same objects.
 #[derive(Clone)]
@@ -38,6 +34,9 @@ pub struct ApiServer {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     version: Arc<str>,
     emulated: Option<Arc<str>>,
+    answered: Arc<Mutex<Answered>>,
+    /// How those behind Services answer, by namespace and the Service's name in paths.
+    services: Arc<Mutex<BTreeMap<(String, String), u16>>>,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -54,12 +53,15 @@ impl ApiServer {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         let revision = store.revision();
+        let answered = Answered::since(now());
         Self {
             store: Arc::new(Mutex::new(store)),
             changed: Arc::new(watch::channel(revision).0),
             now: Arc::new(now),
             version: version.into(),
             emulated: None,
+            answered: Arc::new(Mutex::new(answered)),
+            services: Arc::default(),
         }
     }
 
@@ -70,8 +72,20 @@ impl ApiServer {
         Self {
             version: version.into(),
             emulated: emulated.map(Into::into),
+            answered: Arc::new(Mutex::new(Answered::since((self.now)()))),
             ..self.clone()
         }
+    }
+
+    /// As if so many more requests had been answered well, and so many with an error of its own.
+    pub fn count_requests(&self, well: u64, failed: u64) {
+        self.answered().count(well, failed);
+    }
+
+    /// Whoever is behind that Service, such as `web:80` or `https:web:443`, answers with that status from now on.
+    pub fn set_service(&self, namespace: &str, service: &str, code: u16) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.insert((namespace.to_owned(), service.to_owned()), code);
     }
 
     /// Does something with the objects, as whoever is behind the API does, and tells those who watch.
@@ -103,15 +117,49 @@ impl ApiServer {
         match parts.path {
             "/version" => return whole(200, &self.version_info()),
             "/livez" | "/readyz" | "/healthz" => return response(200, once(Bytes::from_static(b"ok"))),
-            "/metrics" => return text(METRICS),
+            "/metrics" => return text(self.answered().text()),
             _ => {}
         }
+        if let Some((namespace, service)) = passed_on(parts.path) {
+            let answer = self.pass_on(namespace, service);
+            self.answered().count_passed_on(answer.status().as_u16());
+            return answer;
+        }
+        let answer = self.answer_of_objects(&parts);
+        let failed = answer.status().is_server_error();
+        self.answered().count(u64::from(!failed), u64::from(failed));
+        answer
+    }
+
+    /// What whoever is behind the Service answers.
+    fn pass_on(&self, namespace: &str, service: &str) -> Response<Body> {
+        let name = service
+            .split(':')
+            .find(|word| *word != "https")
+            .unwrap_or_default();
+        let known = {
+            let store = self.lock();
+            let kind = store.kinds().of_plural("services").cloned();
+            let kind = kind.ok_or_else(Refusal::no_such_page);
+            kind.and_then(|kind| store.get(&kind, namespace, name).map(drop))
+        };
+        if let Err(refusal) = known {
+            return refused(&refusal);
+        }
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        match services.get(&(namespace.to_owned(), service.to_owned())) {
+            Some(code) => response(*code, once(Bytes::from_static(b"as the simulation wants it"))),
+            None => refused(&Refusal::no_endpoints(name)),
+        }
+    }
+
+    fn answer_of_objects(&self, parts: &Parts<'_>) -> Response<Body> {
         if *parts.method == Method::GET
             && let Some(found) = discovery::answer(parts.path, self.lock().kinds())
         {
             return whole(200, &found);
         }
-        let asked = match read(&parts, self.lock().kinds()) {
+        let asked = match read(parts, self.lock().kinds()) {
             Ok(asked) => asked,
             Err(refusal) => return refused(&refusal),
         };
@@ -133,6 +181,10 @@ impl ApiServer {
 
     fn lock(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn version_info(&self) -> Value {
@@ -163,6 +215,7 @@ impl ApiServer {
             Verb::Get(name) => Ok((200, store.get(&kind, &namespace, &name)?.clone())),
             Verb::List(selector) => Ok((200, list(store, &kind, &namespace, &selector))),
             Verb::Create(object) => Ok((201, store.create(&kind, &namespace, object, now)?)),
+            Verb::TryCreate(object) => Ok((201, store.to_create(&kind, &namespace, object, now)?)),
             // Of the kinds here a Lease alone is made by a write to where there is none.
             Verb::Replace(name, object, Subresource::Main)
                 if kind.plural == "leases" && !known(store, &name) =>
@@ -248,6 +301,14 @@ impl ApiServer {
         });
         response(200, frames.boxed())
     }
+}
+
+/// Namespace and name of the Service, where the path is one that is passed on to it.
+fn passed_on(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/api/v1/namespaces/")?;
+    let (namespace, rest) = rest.split_once("/services/")?;
+    let (service, rest) = rest.split_once('/')?;
+    (rest == "proxy" || rest.starts_with("proxy/")).then_some((namespace, service))
 }
 
 /// The first two numbers of a version.
@@ -379,8 +440,8 @@ fn whole(code: u16, value: &Value) -> Response<Body> {
     response(code, once(Bytes::from(value.to_string())))
 }
 
-fn text(text: &'static str) -> Response<Body> {
-    let mut response = response(200, once(Bytes::from_static(text.as_bytes())));
+fn text(text: String) -> Response<Body> {
+    let mut response = response(200, once(Bytes::from(text)));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),

@@ -146,10 +146,22 @@ impl Store {
         &mut self,
         kind: &Kind,
         namespace: &str,
-        mut object: Value,
+        object: Value,
         now: Timestamp,
     ) -> Result<Value, Refusal> {
         self.made += 1;
+        let object = self.to_create(kind, namespace, object, now)?;
+        Ok(self.put(kind, object))
+    }
+
+    /// The object as it would be made. Nothing is stored.
+    pub fn to_create(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         if text(&object, "name").is_none_or(str::is_empty) {
             let prefix = text(&object, "generateName").unwrap_or_default();
             if prefix.is_empty() {
@@ -192,7 +204,8 @@ impl Store {
             set(&mut object, "generation", 1.into());
         }
         unset(&mut object, "deletionTimestamp");
-        Ok(self.put(kind, object))
+        check_job(kind, &object)?;
+        Ok(object)
     }
 
     /// Puts the object in the place of the one of its name. Where it names a resourceVersion or a UID, they have to be that one's.
@@ -514,6 +527,18 @@ fn differs(old: &Value, new: &Value) -> bool {
         object
     };
     body(old) != body(new)
+}
+
+/// The rule of Jobs that is broken most often: their pods' own default is another one.
+fn check_job(kind: &Kind, object: &Value) -> Result<(), Refusal> {
+    let policy = &object["spec"]["template"]["spec"]["restartPolicy"];
+    if kind.kind != "Job" || matches!(policy.as_str(), Some("Never" | "OnFailure")) {
+        return Ok(());
+    }
+    let name = text(object, "name").unwrap_or_default();
+    let words = "Required value: valid values: \"OnFailure\", \"Never\"";
+    let field = "spec.template.spec.restartPolicy";
+    Err(Refusal::invalid(kind, name, field, "FieldValueRequired", words))
 }
 
 fn check_namespace(object: &Value, namespace: &str) -> Result<(), Refusal> {

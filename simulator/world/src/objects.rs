@@ -47,6 +47,13 @@ pub fn carried_out(name: &str, cluster: &str, version: &str) -> Value {
     }))
 }
 
+/// A check of an upgrade: a Job with that command.
+pub fn job_check(name: &str, command: &[&str]) -> Value {
+    let container = json!({"name": "check", "image": "check", "command": command});
+    let spec = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}});
+    json!({"name": name, "job": {"namespace": "default", "template": {"spec": spec}}})
+}
+
 /// A host whose machines have addresses of that range.
 pub fn host(name: &str, range: &str) -> Value {
     with_defaults::<HypervisorHost>(json!({

@@ -7,7 +7,7 @@ use seedbed_tests::{Case, Cases, Objects, eventually};
 use serde_json::{Value, json};
 
 use seedbed_tests::inputs::{
-    cluster, delete_clusters, host, no_digest, pool, release, setting, settled, simulated_host, with,
+    cluster, delete_clusters, host, no_digest, pool, release, setting, settled, simulated_host, upgrade, with,
 };
 
 /// The cases.
@@ -20,6 +20,10 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("accepted: what is left out is filled in by the schema", defaults),
         Case::new("accepted: every field of a spec", every_field),
+        Case::new(
+            "accepted: the checks of an upgrade, and what is filled in",
+            checks,
+        ),
         Case::new("accepted: a simulated host, and what is filled in", simulated),
         Case::new(
             "told: all conditions at the first sight, for every kind",
@@ -92,6 +96,28 @@ async fn defaults(cases: Cases) {
         .await
         .unwrap();
     assert_eq!(seen["spec"]["files"][0]["permissions"], "0644");
+}
+
+/// A Job's spec is kept as it is, whatever stands in it.
+async fn checks(cases: Cases) {
+    let objects = Objects::new(cases.client, "default");
+    let spec = json!({"backoffLimit": 1, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a"}]}}});
+    let template = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": spec});
+    let given = json!([
+        {"name": "web", "httpGet": {"service": {"name": "web", "port": 443, "scheme": "HTTPS"}}},
+        {"name": "smoke", "job": {"template": template}},
+    ]);
+    let change = json!({"spec": {"checks": given}});
+    let seen = objects
+        .try_create(with(upgrade("checks", "demo"), &change))
+        .await
+        .unwrap();
+    let service = json!({"namespace": "default", "name": "web", "port": 443, "scheme": "HTTPS"});
+    let expected = json!([
+        {"name": "web", "httpGet": {"service": service, "path": "/"}},
+        {"name": "smoke", "job": {"namespace": "default", "template": template}},
+    ]);
+    assert_eq!(seen["spec"]["checks"], expected);
 }
 
 async fn simulated(cases: Cases) {

@@ -494,6 +494,50 @@ fn upgrades() -> Vec<Wrong> {
             &["spec.soak", "long"],
         ),
         (
+            "a check that asks nothing",
+            wrong(json!({"checks": [{"name": "a"}]})),
+            &["spec.checks[0]", "a check has either httpGet or job"],
+        ),
+        (
+            "a check that asks two things",
+            wrong(json!({"checks": [{
+                "name": "a", "httpGet": {"service": {"name": "web", "port": 80}}, "job": {"template": {"spec": {}}},
+            }]})),
+            &["spec.checks[0]", "a check has either httpGet or job"],
+        ),
+        (
+            "two checks of one name",
+            wrong(json!({"checks": [
+                {"name": "a", "job": {"template": {"spec": {}}}}, {"name": "a", "job": {"template": {"spec": {}}}},
+            ]})),
+            &["spec.checks[1]", "Duplicate value"],
+        ),
+        (
+            "a check whose name is none of a Job",
+            wrong(json!({"checks": [{"name": "A_b", "job": {"template": {"spec": {}}}}]})),
+            &["spec.checks[0].name", "A_b"],
+        ),
+        (
+            "a check of a port that there is not",
+            wrong(json!({"checks": [{"name": "a", "httpGet": {"service": {"name": "web", "port": 0}}}]})),
+            &[
+                "spec.checks[0].httpGet.service.port",
+                "greater than or equal to 1",
+            ],
+        ),
+        (
+            "a check of a path that is none",
+            wrong(json!({"checks": [{
+                "name": "a", "httpGet": {"service": {"name": "web", "port": 80}, "path": "healthz"},
+            }]})),
+            &["spec.checks[0].httpGet.path", "healthz"],
+        ),
+        (
+            "a check whose Job has no spec",
+            wrong(json!({"checks": [{"name": "a", "job": {"template": {}}}]})),
+            &["spec.checks[0].job.template.spec: Required value"],
+        ),
+        (
             "an upgrade that nobody knows how to approve",
             wrong(json!({"approval": "Perhaps"})),
             &["spec.approval", "Perhaps", "Manual"],

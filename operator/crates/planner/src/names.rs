@@ -12,6 +12,10 @@ pub const POOL_LABEL: &str = "seedbed.dev/pool";
 pub const ROLE_LABEL: &str = "seedbed.dev/role";
 /// Label that names the host on allocations.
 pub const HOST_LABEL: &str = "seedbed.dev/host";
+/// Label of a check's Job: UID of the upgrade.
+pub const UPGRADE_LABEL: &str = "seedbed.dev/upgrade";
+/// Label of a check's Job: name of the check.
+pub const CHECK_LABEL: &str = "seedbed.dev/check";
 /// Annotation of an upgrade that a cluster made by itself: the generation of the spec that it was made for.
 pub const GENERATION_ANNOTATION: &str = "seedbed.dev/for-generation";
 /// Finalizer on every object whose deletion leaves something to do on a host.
@@ -116,6 +120,11 @@ pub fn artefact_volume(sha256: &str, extension: &str) -> String {
 /// Name of a job in a guest: a step of a machine is done once for each attempt, whoever starts it.
 pub fn job_token(cluster_uid: &str, machine_uid: &str, step: &str, attempt: i32) -> String {
     digest(&[cluster_uid, machine_uid, step, &attempt.to_string()])[..20].to_owned()
+}
+
+/// Name of the Job of a check: there is one for each upgrade.
+pub fn check_job(upgrade_uid: &str, check: &str) -> String {
+    format!("seedbed-{check}-{}", &digest(&[upgrade_uid, check])[..8])
 }
 
 /// What a role is called in labels.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::Request;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use seedbed_crds::RequestCounts;
 use seedbed_planner::Observed;
 use seedbed_planner::upgrade::preflight::{ControlPlanePod, Survey};
 use serde::de::DeserializeOwned;
@@ -60,13 +61,24 @@ pub(super) async fn control_plane_pods(
     bounded(cluster, "list the control plane's pods", pods::all(client)).await
 }
 
+/// What the API server has answered since it was started.
+pub(super) async fn requests(client: &Client, cluster: &ChildKey) -> Observed<RequestCounts> {
+    match bounded(cluster, "read /metrics", text_of_metrics(client)).await {
+        Observed::Known(text) => metrics::requests(&text),
+        Observed::Unknown(why) => Observed::Unknown(why),
+    }
+}
+
 async fn metrics(client: &Client) -> Result<metrics::Told, kube::Error> {
+    Ok(metrics::read(&text_of_metrics(client).await?))
+}
+
+async fn text_of_metrics(client: &Client) -> Result<String, kube::Error> {
     let request = Request::get("/metrics")
         .extension(Patience(LIMIT))
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
-    let text = client.request_text(request).await?;
-    Ok(metrics::read(&text))
+    client.request_text(request).await
 }
 
 /// What the work gives within the limit.

@@ -16,10 +16,19 @@ pub(super) async fn all(client: &Client) -> Result<Vec<ControlPlanePod>, kube::E
         pods.push(ControlPlanePod {
             name: pod.name_any(),
             ready: is_ready(&pod),
+            restarts: restarts(&pod),
         });
     })
     .await?;
     Ok(pods)
+}
+
+fn restarts(pod: &Pod) -> i64 {
+    pod.status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .map(|container| i64::from(container.restart_count))
+        .sum()
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -102,6 +102,7 @@ pub async fn create(subject: &Subject, world: &World) -> Result<(), Error> {
         cancel: false,
         soak: default_soak(),
         on_failure_after_commit: OnFailureAfterCommit::Stall,
+        checks: Vec::new(),
         approval: Approval::Automatic,
         skip_preflight: Vec::new(),
     };

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use seedbed_crds::{
     BootstrapPhase, DevCluster, DevMachine, HypervisorHost, KubernetesRelease, MachineRole, NodePool,
 };
-use seedbed_guest::{Guest, GuestError, JobState};
+use seedbed_guest::Guest;
 use seedbed_hypervisor::{DomainFacts, Hypervisor, Owner, PowerState};
 use seedbed_planner::capacity::{self, Demand};
 use seedbed_planner::machine::{
@@ -19,14 +19,13 @@ use seedbed_planted::planted;
 use super::join;
 use crate::child::{ChildApi, NodeShape};
 use crate::controllers::allocations::Stored;
+use crate::controllers::guest_jobs::{Progress, progress};
 use crate::controllers::world::World;
 use crate::controllers::{nodes, owned, releases, room};
 use crate::render::ClusterPlan;
 
 /// Pause before a failed attempt is followed by the next, per attempt.
 const RETRY_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-/// How much of a failed job's log is read: what fits into a condition and an event.
-pub const LOG_BYTES: usize = 900;
 
 /// What is said of a machine that has to join again.
 const LEFT_BEHIND: &str = "the machine had joined, and its node is not in the cluster (any more): somebody removed it, or the control plane was begun anew";
@@ -347,35 +346,28 @@ async fn running(subject: &Subject, world: &World, now: Timestamp, seen: &mut Se
     }
 }
 
-/// How the job is. Its log is read only once it has failed: reading it costs an emulated guest more than the look itself.
+/// How the job is.
 async fn job(subject: &Subject, attempt: i32, facts: &mut Facts) -> Observed<Job> {
-    let token = subject.token(attempt);
-    let ended = match subject.guest.state(&token, 0).await {
-        Ok(JobState::NotStarted) => return Observed::Known(Job::NotStarted),
-        Ok(JobState::Running { .. }) => return Observed::Known(Job::Running),
-        Ok(JobState::Succeeded) => return Observed::Known(Job::Succeeded),
-        Ok(JobState::Failed { exit_code, .. }) => Some(exit_code),
-        Ok(JobState::Interrupted { .. }) => None,
-        Err(error) => return Observed::Unknown(unseen(&error)),
+    let found = match progress(&subject.guest, &subject.token(attempt)).await {
+        Ok(found) => found,
+        Err(error) => {
+            let why = format!("the guest could not be asked how far kubeadm is: {error}");
+            return Observed::Unknown(why);
+        }
     };
-    let log = match subject.guest.log(&token, LOG_BYTES).await {
-        Ok(log) => log.unwrap_or_default(),
-        Err(error) => return Observed::Unknown(unseen(&error)),
-    };
-    let how = match ended {
-        Some(code) => format!("exit code {code}"),
-        None => "cut off: the guest was restarted, or something ended it".to_owned(),
-    };
-    facts.job_log = Some(format!("{how}; the log ends with: {log}"));
-    Observed::Known(if ended.is_some() {
-        Job::Failed
-    } else {
-        Job::Interrupted
+    Observed::Known(match found {
+        Progress::NotStarted => Job::NotStarted,
+        Progress::Running => Job::Running,
+        Progress::Succeeded => Job::Succeeded,
+        Progress::Failed(how) => {
+            facts.job_log = Some(how);
+            Job::Failed
+        }
+        Progress::Interrupted(how) => {
+            facts.job_log = Some(how);
+            Job::Interrupted
+        }
     })
-}
-
-fn unseen(error: &GuestError) -> String {
-    format!("the guest could not be asked how far kubeadm is: {error}")
 }
 
 fn retry_due(status: &seedbed_crds::DevMachineStatus, now: Timestamp) -> bool {

@@ -45,8 +45,12 @@ pub async fn apply(
         Effect::Cordon => _ = child.close_node(&node, &upgrade).await?,
         Effect::Evict => return drain::evict(child.as_ref(), &node).await,
         Effect::Uncordon => _ = child.open_node(&node, &upgrade).await?,
-        // These are done to the upgrade itself.
-        Effect::Begin | Effect::Finish | Effect::RemoveFinalizer => {}
+        // These are done to the upgrade itself, or to its cluster as a whole.
+        Effect::Begin
+        | Effect::StartCheck
+        | Effect::RemoveChecks
+        | Effect::Finish
+        | Effect::RemoveFinalizer => {}
     }
     Ok(None)
 }

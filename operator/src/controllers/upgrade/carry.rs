@@ -13,11 +13,11 @@ use seedbed_planner::upgrade::saga::{self, Decision, News, Saga, Wait};
 use super::journal::{self, Entry};
 use super::recorded::{Journal, UnderWay};
 use super::subject::{Reached, Subject};
-use super::{apply, look, progress};
+use super::{apply, checks, look, progress};
 use crate::context::jittered;
 use crate::controllers::failure::Failure;
 use crate::controllers::world::World;
-use crate::controllers::{current, finalizer, owned, transitions};
+use crate::controllers::{access, current, finalizer, owned, transitions};
 use crate::effect;
 use crate::errors::Error;
 use crate::events::EventType;
@@ -45,7 +45,7 @@ pub async fn on(upgrade: ClusterUpgrade, found: UnderWay, world: &World) -> Resu
             return say(
                 &upgrade,
                 &entry,
-                Some(waits(Reason::Queued, message)),
+                Some(Wait::new(Reason::Queued, message)),
                 LATER,
                 world,
             )
@@ -75,8 +75,8 @@ pub async fn on(upgrade: ClusterUpgrade, found: UnderWay, world: &World) -> Resu
     let subject = match Subject::find(upgrade.clone(), entry.clone(), cluster, world).await? {
         Ok(subject) => subject,
         Err(why) => {
-            let waits = waits(Reason::HostUnreachable, why);
-            return say(&upgrade, &entry, Some(waits), LATER, world).await;
+            let wait = Wait::new(Reason::HostUnreachable, why);
+            return say(&upgrade, &entry, Some(wait), LATER, world).await;
         }
     };
     let saga = entry.saga();
@@ -140,9 +140,8 @@ async fn abandon(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Resul
         upgrade.spec.cluster_ref.name
     );
     let wait = Wait {
-        reason: Reason::ClusterNotFound,
-        message,
         stalled: true,
+        ..Wait::new(Reason::ClusterNotFound, message)
     };
     say(&upgrade, entry, Some(wait), super::LATER, world).await
 }
@@ -150,6 +149,7 @@ async fn abandon(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Resul
 /// One that came to its end gives its turn back, and lets the object go.
 pub async fn ended(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Result<Action, Error> {
     if finalizer::is_set(&upgrade) {
+        remove_checks(&upgrade, entry, world).await?;
         finish(&upgrade, world).await?;
         return Ok(Action::await_change());
     }
@@ -157,6 +157,26 @@ pub async fn ended(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Res
     let status = progress::status(&upgrade, entry, None, world.context.clock.now());
     transitions::save_paced(world, &api, &upgrade, status).await?;
     Ok(Action::await_change())
+}
+
+/// The Jobs of its checks go, where there are some and the cluster is there.
+async fn remove_checks(upgrade: &ClusterUpgrade, entry: &Entry, world: &World) -> Result<(), Error> {
+    if !entry.saga().has_begun_checks() {
+        return Ok(());
+    }
+    let Some(cluster) = cluster(upgrade, entry, world).await? else {
+        return Ok(());
+    };
+    let stored = world.allocations(&cluster).await?;
+    let Some(child) = access::child(world, &cluster, stored.as_ref()).await? else {
+        return Ok(());
+    };
+    let work = checks::remove(child.as_ref(), &entry.uid);
+    let done = effect::carry_out(describe(upgrade), Effect::RemoveChecks, work).await;
+    if let Err(error) = &done {
+        transitions::failed(&world.context, upgrade, Effect::RemoveChecks.describe(), error).await;
+    }
+    done
 }
 
 async fn finish(upgrade: &ClusterUpgrade, world: &World) -> Result<(), Error> {
@@ -194,17 +214,18 @@ async fn carry_out(
     };
     let (mut held_up, mut failed) = (None, None);
     for (name, effect) in effects {
-        let Some(one) = reached.iter().find(|one| owned::name(&one.machine) == name) else {
-            continue;
+        let upgrade = describe(&subject.upgrade);
+        let done = if effect == Effect::StartCheck {
+            let work = async { checks::start(subject, &name).await.map(|()| None) };
+            effect::carry_out(format!("check {name} of {upgrade}"), effect, work).await
+        } else {
+            let Some(one) = reached.iter().find(|one| owned::name(&one.machine) == name) else {
+                continue;
+            };
+            let work = apply::apply(effect, subject, saga, step, one, world);
+            effect::carry_out(format!("DevMachine {name} of {upgrade}"), effect, work).await
         };
-        let work = apply::apply(effect, subject, saga, step, one, world);
-        match effect::carry_out(
-            format!("DevMachine {name} of {}", describe(&subject.upgrade)),
-            effect,
-            work,
-        )
-        .await
-        {
+        match done {
             Ok(None) => {}
             Ok(Some(blocked)) => {
                 held_up.get_or_insert(blocked_drain(&name, &blocked, step, world));
@@ -214,9 +235,8 @@ async fn carry_out(
                 transitions::failed(&world.context, &subject.upgrade, &doing, &error).await;
                 if let Some(failure) = Failure::of(&doing, &error) {
                     held_up = Some(Wait {
-                        reason: failure.reason,
-                        message: failure.message,
                         stalled: failure.stalled,
+                        ..Wait::new(failure.reason, failure.message)
                     });
                 }
                 failed = Some(error);
@@ -238,18 +258,10 @@ fn blocked_drain(machine: &str, blocked: &str, step: &UpgradeStep, world: &World
     let since = since
         .map(|at| at.strftime(" since %H:%M:%SZ").to_string())
         .unwrap_or_default();
+    let message = format!("pods cannot leave {machine}, which is drained{since}: {blocked}");
     Wait {
-        reason: Reason::DrainBlocked,
-        message: format!("pods cannot leave {machine}, which is drained{since}: {blocked}"),
         stalled: lasts,
-    }
-}
-
-fn waits(reason: Reason, message: String) -> Wait {
-    Wait {
-        reason,
-        message,
-        stalled: false,
+        ..Wait::new(Reason::DrainBlocked, message)
     }
 }
 

@@ -1,27 +1,29 @@
 //! Looks at what decides how an upgrade goes on, and only as far as the present step needs it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::{
-    APPROVE_ANNOTATION, Approval, OnFailureAfterCommit, UpgradePhase, UpgradeStep, UpgradeStepState, duration,
+    APPROVE_ANNOTATION, Approval, OnFailureAfterCommit, RequestCounts, UpgradePhase, UpgradeStep,
+    UpgradeStepState, duration,
 };
-use seedbed_guest::JobState;
 use seedbed_planner::Observed;
 use seedbed_planner::machine::Drain;
 use seedbed_planner::upgrade::Version;
-use seedbed_planner::upgrade::saga::{Health, Job, Machine, Node as NodeView, Saga, Seen};
+use seedbed_planner::upgrade::preflight::ControlPlanePod;
+use seedbed_planner::upgrade::saga::{Health, Job, Machine, Node as NodeView, Saga, Seen, Watched};
 use seedbed_planner::upgrade::version::kubelet_skew;
 
+use super::checks;
 use super::recorded::generation;
 use super::subject::{Reached, Subject};
 use crate::child::CLOSED_BY_ANNOTATION;
+use crate::controllers::guest_jobs::{Progress, progress};
 use crate::controllers::world::World;
 use crate::controllers::{nodes, owned};
-
-/// How much of a failed job's log is read: what fits into a condition and an event.
-const LOG_BYTES: usize = 900;
 
 /// What decides, and the ways to the machines that it speaks of.
 pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<Reached>) {
@@ -40,7 +42,8 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
         machines: Vec::new(),
         width: 1,
         to: subject.to.to_string(),
-        health: Health::Unwell("not looked at".to_owned()),
+        health: Health::NotLookedAt,
+        watched: Watched::unseen("not looked at"),
     };
     let mut reached = Vec::new();
     let Some(step) = saga.current().and_then(|index| saga.steps.get(index)) else {
@@ -51,9 +54,12 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
     }
     match step.phase {
         UpgradePhase::Preflight => {}
-        UpgradePhase::Soak => seen.health = health(subject, None, world).await,
+        UpgradePhase::Soak | UpgradePhase::Verify if !is_undone(step) && !subject.child.has_looked() => {}
+        UpgradePhase::Soak => (seen.health, seen.watched) = soak(subject, step, seen.soak, world).await,
         UpgradePhase::Verify if !is_undone(step) => {
-            seen.health = health(subject, Some(&subject.left_behind(world)), world).await;
+            let pods = subject.child.control_plane_pods().await;
+            let behind = subject.left_behind(world);
+            seen.health = health(subject, &pods, Some(&behind), world).await;
         }
         _ => {
             if let Some((machines, width)) = subject.machines(step, world) {
@@ -181,24 +187,15 @@ async fn job(saga: &Saga, step: &UpgradeStep, one: &Reached, world: &World) -> O
 }
 
 async fn state(one: &Reached, token: &str) -> Observed<Job> {
-    let why = |error: seedbed_guest::GuestError| {
-        Observed::Unknown(format!(
+    match progress(&one.guest, token).await {
+        Ok(Progress::NotStarted) => Observed::Known(Job::NotStarted),
+        Ok(Progress::Running) => Observed::Known(Job::Running),
+        Ok(Progress::Succeeded) => Observed::Known(Job::Succeeded),
+        Ok(Progress::Failed(how)) => Observed::Known(Job::Failed(how)),
+        Ok(Progress::Interrupted(_)) => Observed::Known(Job::Interrupted),
+        Err(error) => Observed::Unknown(format!(
             "the guest could not be asked how far its job is: {error}"
-        ))
-    };
-    match one.guest.state(token, 0).await {
-        Ok(JobState::NotStarted) => Observed::Known(Job::NotStarted),
-        Ok(JobState::Running { .. }) => Observed::Known(Job::Running),
-        Ok(JobState::Succeeded) => Observed::Known(Job::Succeeded),
-        Ok(JobState::Interrupted { .. }) => Observed::Known(Job::Interrupted),
-        Ok(JobState::Failed { exit_code, .. }) => match one.guest.log(token, LOG_BYTES).await {
-            Ok(log) => Observed::Known(Job::Failed(format!(
-                "exit code {exit_code}; the log ends with: {}",
-                log.unwrap_or_default()
-            ))),
-            Err(error) => why(error),
-        },
-        Err(error) => why(error),
+        )),
     }
 }
 
@@ -229,6 +226,45 @@ fn view(node: &Node, upgrade: &str) -> NodeView {
     }
 }
 
+/// The cluster while it is watched.
+async fn soak(subject: &Subject, step: &UpgradeStep, soak: Duration, world: &World) -> (Health, Watched) {
+    let child = &subject.child;
+    let pods = child.control_plane_pods().await;
+    let health = health(subject, &pods, None, world).await;
+    let restarts = pods.map(|pods| pods.into_iter().map(|pod| (pod.name, pod.restarts)).collect());
+    if let Health::Unwell(why) = &health {
+        // One that does not answer would be waited for in vain, and one that is not well is not trusted anyway.
+        let watched = Watched {
+            restarts,
+            ..Watched::unseen(why)
+        };
+        return (health, watched);
+    }
+    // What was seen before its time was over says nothing of its end.
+    let now = world.context.clock.now();
+    let lasted = step.started_at.as_ref().map(|at| now.duration_since(at.0));
+    let is_over =
+        lasted.is_some_and(|lasted| SignedDuration::try_from(soak).is_ok_and(|soak| lasted >= soak));
+    let key = format!("{} {is_over}", owned::uid(&subject.upgrade));
+    let watched = Watched {
+        restarts,
+        requests: requests(subject, &key, world).await,
+        checks: checks::watched(subject, &key, world).await,
+    };
+    (health, watched)
+}
+
+/// What the API server has answered, as of a moment ago.
+async fn requests(subject: &Subject, key: &str, world: &World) -> Observed<RequestCounts> {
+    let clock = &world.context.clock;
+    if let Some(known) = world.requests.get(key, clock.elapsed()) {
+        return known;
+    }
+    let found = subject.child.requests().await;
+    world.requests.put(key, found.clone(), clock.elapsed());
+    found
+}
+
 /// Why a kubelet that did not follow cannot stay as it is; none where it can.
 fn too_far_behind(node: &Node, to: Version) -> Option<String> {
     let found = kubelet(node);
@@ -242,14 +278,24 @@ fn too_far_behind(node: &Node, to: Version) -> Option<String> {
 }
 
 /// Whether the cluster is as it should be while it is watched; or at the end, when kubelets but those of some machines have followed.
-async fn health(subject: &Subject, at_end: Option<&BTreeSet<String>>, world: &World) -> Health {
-    match unwell(subject, at_end, world).await {
+async fn health(
+    subject: &Subject,
+    pods: &Observed<Vec<ControlPlanePod>>,
+    at_end: Option<&BTreeSet<String>>,
+    world: &World,
+) -> Health {
+    match unwell(subject, pods, at_end, world).await {
         None => Health::Well,
         Some(why) => Health::Unwell(why),
     }
 }
 
-async fn unwell(subject: &Subject, at_end: Option<&BTreeSet<String>>, world: &World) -> Option<String> {
+async fn unwell(
+    subject: &Subject,
+    pods: &Observed<Vec<ControlPlanePod>>,
+    at_end: Option<&BTreeSet<String>>,
+    world: &World,
+) -> Option<String> {
     let to = subject.to.to_string();
     match subject.child.serving().await {
         Err(error) => return Some(error.to_string()),
@@ -268,8 +314,8 @@ async fn unwell(subject: &Subject, at_end: Option<&BTreeSet<String>>, world: &Wo
             }
         }
     }
-    match subject.child.control_plane_pods().await {
-        Observed::Unknown(why) => return Some(why),
+    match pods {
+        Observed::Unknown(why) => return Some(why.clone()),
         Observed::Known(pods) => {
             let ill: Vec<_> = pods
                 .iter()

@@ -2,6 +2,7 @@
 
 mod apply;
 mod carry;
+mod checks;
 mod facts;
 mod guests;
 mod journal;
@@ -44,6 +45,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 const WAITING: Duration = Duration::from_secs(30);
 /// For how long it is kept that a job ended well.
 pub const JOBS_KEPT: Duration = Duration::from_hours(2);
+/// How often the requests that an API server has answered are counted while it is watched: an emulated one takes tens of seconds for that.
+pub const COUNTED_EVERY: Duration = Duration::from_secs(30);
+/// How often what a check asks for is asked at most.
+pub const PROBED_EVERY: Duration = Duration::from_secs(8);
 
 /// One pass over an upgrade.
 pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action, Error> {

@@ -18,7 +18,7 @@ use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 
 use super::subject::is_node;
-use super::{guests, subject};
+use super::{checks, guests, subject};
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
 use crate::controllers::{access, machine, nodes, owned, releases, room};
@@ -76,24 +76,38 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
     };
     let stored = world.allocations(&cluster).await?;
     let mut runs = false;
-    let (view, survey) = match access::child(world, &cluster, stored.as_ref()).await {
+    let unseen = |why: &str| {
+        let checks = checks::untried(&upgrade.spec.checks, upgrade.spec.dry_run, why);
+        (ChildView::unknown(why), Survey::unknown(why), checks)
+    };
+    let (view, survey, checks) = match access::child(world, &cluster, stored.as_ref()).await {
         Ok(Some(child)) if !child.has_looked() => return Ok(None),
         Ok(Some(child)) => {
             let view = child.view();
             runs = runs_already(child.as_ref(), &view, to, &following(&cluster, world)).await;
-            let survey = match &view.api_version {
-                Observed::Known(_) => child.survey().await,
+            let spec = &upgrade.spec;
+            match &view.api_version {
+                Observed::Known(_) => {
+                    let uid = owned::uid(upgrade);
+                    let tried = checks::tried(child.as_ref(), &spec.checks, &uid, spec.dry_run).await;
+                    (view, child.survey().await, tried)
+                }
                 // It would be waited for in vain.
-                Observed::Unknown(why) => Survey::unknown(why),
-            };
-            (view, survey)
+                Observed::Unknown(why) => {
+                    let (_, survey, checks) = unseen(why);
+                    (view, survey, checks)
+                }
+            }
         }
         Ok(None) => unseen("the address of its API server is not known yet"),
         Err(error) => unseen(&error.to_string()),
     };
     let subject = found(&cluster, world);
     let soak = duration::parse(&upgrade.spec.soak).unwrap_or_default();
-    let seen = seen(&subject, to, soak, (view, survey), world).await;
+    let seen = Seen {
+        checks,
+        ..seen(&subject, to, soak, (view, survey), world).await
+    };
     let findings = preflight::check(&seen, &upgrade.spec.skip_preflight);
     let from = seen.from.known().copied();
     Ok(Some(Outlook::Checked(Checked {
@@ -147,10 +161,6 @@ fn all_kubelets_are(version: &str, view: &ChildView, machines: &[String]) -> boo
         found.is_some_and(|found| node(found).kubelet == version)
     };
     !machines.is_empty() && machines.iter().all(runs)
-}
-
-fn unseen(why: &str) -> (ChildView, Survey) {
-    (ChildView::unknown(why), Survey::unknown(why))
 }
 
 fn found<'a>(cluster: &'a DevCluster, world: &World) -> Subject<'a> {
@@ -222,6 +232,7 @@ async fn seen(
         operations: operations(subject),
         release,
         capacity,
+        checks: Vec::new(),
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
         machines: subject.machines.iter().map(ResourceExt::name_any).collect(),
         nodes: view.nodes.map(|nodes| {

@@ -159,7 +159,7 @@ fn of_seed(world: &World) -> Vec<String> {
 
 /// What was done in the clusters that are there still.
 fn of_children(world: &World) -> Vec<String> {
-    let kinds = ["nodes", "secrets", "pods"];
+    let kinds = ["nodes", "secrets", "pods", "jobs"];
     let apis = world.all("DevCluster").into_iter().filter_map(|cluster| {
         let endpoint = cluster["status"]["endpoint"].as_str()?;
         let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");

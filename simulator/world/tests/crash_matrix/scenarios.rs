@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use seedbed_hypervisor::{Hypervisor, Reservation};
 use seedbed_simulated_api::{ApiServer, Selector, Subresource};
-use seedbed_simulation::objects::{carried_out, cluster, pool, release};
+use seedbed_simulation::objects::{carried_out, cluster, job_check, pool, release};
 use seedbed_simulation::{NAMESPACE, Settings, World};
 use seedbed_simulator::Failure;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub const ORPHANED: Scenario = Scenario {
     perform: |stage| orphaned(stage).boxed_local(),
 };
 
-/// A cluster is upgraded, with a pod on its worker.
+/// A cluster is upgraded, with a pod on its worker and a check of its own.
 pub const UPGRADED: Scenario = Scenario {
     name: "upgraded",
     prepare: |_| {},
@@ -276,7 +276,9 @@ async fn upgraded(stage: &mut Stage) {
     stage.world.create(release(NEXT)).unwrap();
     made(stage).await;
     run_pods(&stage.world, &["demo-w-0"]);
-    stage.world.create(carried_out("next", "demo", NEXT)).unwrap();
+    let mut upgrade = carried_out("next", "demo", NEXT);
+    upgrade["spec"]["checks"] = json!([job_check("smoke", &["true"])]);
+    stage.world.create(upgrade).unwrap();
     stage
         .until("upgraded", async |world| {
             phase(world, "next").as_deref() == Some("Done") && finalizers(world, "next") == 0

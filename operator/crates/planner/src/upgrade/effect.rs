@@ -17,6 +17,10 @@ crate::effect::effects! {
         Evict => "asking the pods to leave",
         /// Open the node, where this upgrade closed it.
         Uncordon => "opening the node for new pods",
+        /// Start a check's Job in the cluster, unless it is there.
+        StartCheck => "starting a check's Job in the cluster",
+        /// Remove the Jobs of the upgrade's checks from the cluster.
+        RemoveChecks => "removing the checks' Jobs from the cluster",
         /// Remove the cluster's journal.
         Finish => "ending the upgrade",
         /// Let the object go.

@@ -264,6 +264,7 @@ fn step(phase: UpgradePhase, target: UpgradeTarget, message: String) -> UpgradeS
         finished_at: None,
         failure: None,
         unwell_since: None,
+        watch: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod apis;
 mod certificates;
+mod checks;
 mod cluster;
 mod etcd;
 mod guests;
@@ -21,8 +22,8 @@ use seedbed_crds::{PreflightCheck, PreflightFinding, PreflightSeverity};
 use crate::Observed;
 pub use guests::{Certificate, ControlPlaneFacts, EtcdFacts, Filesystem, GuestFacts, Use};
 pub use seen::{
-    Budget, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi, Seen,
-    ServiceName, StoredVersion, Survey, Webhook,
+    Budget, CheckTried, ControlPlanePod, CustomKind, FeatureGates, NodeSeen, OnHost, Operation, RemovedApi,
+    Seen, ServiceName, StoredVersion, Survey, Webhook,
 };
 
 /// What is written to a status at most: an object has to stay within what the API server stores.
@@ -30,7 +31,7 @@ pub const MAX_FINDINGS: usize = 200;
 
 /// All that was found, the worst first. Findings of checks that are to be skipped are listed as such.
 pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
-    let checks: [fn(&Seen, &mut Findings); 17] = [
+    let checks: [fn(&Seen, &mut Findings); 18] = [
         versions::path,
         versions::skew,
         release::release,
@@ -48,6 +49,7 @@ pub fn check(seen: &Seen, skip: &[PreflightCheck]) -> Vec<PreflightFinding> {
         workloads::webhooks,
         workloads::budgets,
         release::capacity,
+        checks::checks,
     ];
     let mut findings = Findings::default();
     for check in checks {

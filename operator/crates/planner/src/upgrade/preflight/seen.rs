@@ -30,6 +30,8 @@ pub struct Seen {
     pub release: Observed<OnHost>,
     /// Whether the host has room for the snapshots; if not, the numbers.
     pub capacity: Observed<Result<(), String>>,
+    /// The upgrade's own checks.
+    pub checks: Vec<CheckTried>,
     /// Names of the control planes' machines.
     pub control_planes: Vec<String>,
     /// Names of all machines.
@@ -89,6 +91,15 @@ pub struct Operation {
     pub what: String,
 }
 
+/// One of the upgrade's own checks, by its name, as it was tried before anything is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckTried {
+    /// A request; why it counts as not answered, if it does.
+    Probe(String, Observed<Result<(), String>>),
+    /// A Job; why it could not be made, if so. It was not made.
+    Job(String, Observed<Result<(), String>>),
+}
+
 /// How a release stands on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnHost {
@@ -122,6 +133,8 @@ pub struct ControlPlanePod {
     pub name: String,
     /// Whether it is Ready.
     pub ready: bool,
+    /// How often its containers were restarted since it was made.
+    pub restarts: i64,
 }
 
 /// An API version that was asked for and is, or will be, removed.
@@ -223,6 +236,7 @@ pub mod tests {
             operations: Vec::new(),
             release: Observed::Known(OnHost::Present),
             capacity: Observed::Known(Ok(())),
+            checks: Vec::new(),
             control_planes: vec!["demo-cp-0".into()],
             machines: vec!["demo-cp-0".into(), "demo-w-0".into()],
             nodes: Observed::Known(vec![node("demo-cp-0"), node("demo-w-0")]),
@@ -232,6 +246,7 @@ pub mod tests {
                         .map(|component| ControlPlanePod {
                             name: format!("{component}-demo-cp-0"),
                             ready: true,
+                            restarts: 0,
                         })
                         .collect(),
                 ),
@@ -265,6 +280,7 @@ pub mod tests {
             ready: lost(),
             release: lost(),
             capacity: lost(),
+            checks: vec![CheckTried::Probe("shop".into(), lost())],
             nodes: lost(),
             survey: Survey::unknown(WHY),
             guests: vec![("demo-cp-0".into(), lost()), ("demo-w-0".into(), lost())],

@@ -175,9 +175,5 @@ impl Machine {
 }
 
 fn waits(reason: Reason, message: String) -> Work {
-    Work::Wait(Wait {
-        reason,
-        message,
-        stalled: false,
-    })
+    Work::Wait(Wait::new(reason, message))
 }

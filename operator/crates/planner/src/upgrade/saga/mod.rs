@@ -7,6 +7,7 @@
 mod machine;
 mod news;
 mod restore;
+mod soak;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use super::effect::Effect;
 use crate::names;
 pub use machine::{Job, Machine, Node};
 pub use news::{News, news};
+pub use soak::{Check, CheckState, Watched};
 use step::Work;
 
 /// How often a step is tried before it is given up, where it can be undone; after that number it asks for a person, where it cannot.
@@ -61,6 +63,8 @@ pub enum Health {
     Well,
     /// It is not, or cannot be seen: why.
     Unwell(String),
+    /// Nobody had the time to look since the operator was started. That says nothing of the cluster, and is over soon.
+    NotLookedAt,
 }
 
 /// What decides how an upgrade goes on.
@@ -84,6 +88,8 @@ pub struct Seen {
     pub to: String,
     /// The cluster as the present step wants it.
     pub health: Health,
+    /// What more is watched of it in `Soak`.
+    pub watched: Watched,
 }
 
 /// What to do now.
@@ -108,6 +114,17 @@ pub struct Wait {
     pub message: String,
     /// Whether a person should do something.
     pub stalled: bool,
+}
+
+impl Wait {
+    /// A wait that will pass by itself.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            stalled: false,
+        }
+    }
 }
 
 impl Saga {
@@ -255,6 +272,12 @@ impl Saga {
         })
     }
 
+    /// Whether Jobs of checks were begun in the cluster.
+    pub fn has_begun_checks(&self) -> bool {
+        let mut watches = self.steps.iter().filter_map(|step| step.watch.as_ref());
+        watches.any(|watch| !watch.jobs.is_empty())
+    }
+
     fn undone_because(&self, cause: UndoCause, message: String, now: Timestamp) -> Self {
         Self {
             undo: Some(UpgradeUndo {
@@ -281,11 +304,8 @@ pub fn advance(saga: &Saga, seen: &Seen, now: Timestamp) -> Decision {
         return write(saga.undone_because(UndoCause::Cancelled, why.clone(), now));
     }
     if seen.paused {
-        return wait(
-            Reason::Paused,
-            "spec.paused of the DevCluster is true".to_owned(),
-            false,
-        );
+        let message = "spec.paused of the DevCluster is true";
+        return Decision::Wait(Wait::new(Reason::Paused, message));
     }
     let Some((index, step)) = saga
         .current()
@@ -308,7 +328,7 @@ pub fn advance(saga: &Saga, seen: &Seen, now: Timestamp) -> Decision {
 fn begin_step(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timestamp) -> Decision {
     if step.phase == UpgradePhase::Commit && !seen.approved {
         let message = "the new control plane was watched for long enough: annotate this ClusterUpgrade with seedbed.dev/approve=true to go on past the point of no return, or set spec.cancel to true to go back";
-        return wait(Reason::WaitingForApproval, message.to_owned(), false);
+        return Decision::Wait(Wait::new(Reason::WaitingForApproval, message));
     }
     write(saga.begin(index, false, 1, now))
 }
@@ -327,7 +347,7 @@ fn again(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timest
         "{}: attempt {} failed, and is followed by another one: {failure}",
         step.id, step.attempt
     );
-    wait(Reason::StepFailed, message, step.attempt >= MAX_ATTEMPTS)
+    tried_again(Reason::StepFailed, message, step)
 }
 
 fn undo_again(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> Decision {
@@ -340,7 +360,7 @@ fn undo_again(saga: &Saga, index: usize, step: &UpgradeStep, now: Timestamp) -> 
         "{} could not be undone ({how}): attempt {} failed, and is followed by another one: {failure}",
         step.id, step.attempt
     );
-    wait(Reason::UndoFailed, message, step.attempt >= MAX_ATTEMPTS)
+    tried_again(Reason::UndoFailed, message, step)
 }
 
 /// A step that changed nothing is undone by being written down as undone.
@@ -372,6 +392,7 @@ fn work(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timesta
             step.finished_at = Some(Time(now));
             step.failure = Some(why);
         })),
+        Work::Note(watch) => write(saga.with(index, |step| step.watch = Some(watch))),
         Work::Unwell(since) => write(saga.with(index, |step| step.unwell_since = since.map(Time))),
         Work::Breach(why) if saga.has_passed() => write(saga.given_up(why, now)),
         Work::Breach(why) => write(saga.undone_because(UndoCause::SoakFailed, why, now)),
@@ -404,10 +425,10 @@ fn write(saga: Saga) -> Decision {
     Decision::Write(Box::new(saga))
 }
 
-fn wait(reason: Reason, message: String, stalled: bool) -> Decision {
+/// What is tried again asks for a person, once it was tried often enough.
+fn tried_again(reason: Reason, message: String, step: &UpgradeStep) -> Decision {
     Decision::Wait(Wait {
-        reason,
-        message,
-        stalled,
+        stalled: step.attempt >= MAX_ATTEMPTS,
+        ..Wait::new(reason, message)
     })
 }

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use seedbed_crds::reasons::Reason;
-use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeTargetKind};
+use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeTargetKind, UpgradeWatch};
 
 use super::machine::{self, Task};
+use super::soak::soak;
 use super::{Health, Machine, Seen, Wait};
 use crate::Observed;
 use crate::upgrade::effect::Effect;
@@ -14,8 +15,6 @@ use crate::upgrade::saga::Job;
 const LONGEST_JOB: SignedDuration = SignedDuration::from_mins(45);
 /// How long a job's start may be tried in vain.
 const LONGEST_START: SignedDuration = SignedDuration::from_mins(15);
-/// How long the cluster may be unwell while it is watched: leaders change, and a busy API server answers late.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
 /// After how long a look at the end that finds something wrong asks for a person.
 const VERIFIED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -26,6 +25,8 @@ pub(super) enum Work {
     Done,
     /// It failed.
     Failed(String),
+    /// This is to be written down of the cluster that is watched.
+    Note(UpgradeWatch),
     /// Since when the cluster is unwell is to be written down.
     Unwell(Option<Timestamp>),
     /// The cluster was unwell for too long.
@@ -50,47 +51,24 @@ pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) 
     }
 }
 
-fn soak(step: &UpgradeStep, seen: &Seen, since: SignedDuration, now: Timestamp) -> Work {
-    let unwell = step.unwell_since.as_ref().map(|at| at.0);
-    let soak = SignedDuration::try_from(seen.soak).unwrap_or(SignedDuration::MAX);
-    match (&seen.health, unwell) {
-        (Health::Unwell(_), None) => Work::Unwell(Some(now)),
-        (Health::Unwell(why), Some(at)) if now.duration_since(at) >= PATIENCE => Work::Breach(format!(
-            "while the new control plane was watched, it was not well for {} s: {why}",
-            PATIENCE.as_secs()
-        )),
-        (Health::Unwell(why), Some(_)) => waits(
-            Reason::Soaking,
-            format!("the new control plane is not well: {why}"),
-        ),
-        (Health::Well, Some(_)) => Work::Unwell(None),
-        (Health::Well, None) if since >= soak => Work::Done,
-        (Health::Well, None) => {
-            let until = step
-                .started_at
-                .as_ref()
-                .and_then(|at| at.0.checked_add(soak).ok());
-            let until = until.map(|at| at.strftime(" until %H:%M:%SZ").to_string());
-            waits(
-                Reason::Soaking,
-                format!("the new control plane is watched{}", until.unwrap_or_default()),
-            )
-        }
-    }
-}
-
 fn verify(seen: &Seen, since: SignedDuration) -> Work {
     match &seen.health {
         Health::Well => Work::Done,
+        Health::NotLookedAt => {
+            let message = "the upgraded cluster is looked at";
+            Work::Wait(Wait::new(Reason::Upgrading, message))
+        }
         Health::Unwell(why) if since >= VERIFIED_WITHIN && seen.restores => Work::Breach(format!(
             "the upgraded cluster was not as it should be after {} min: {why}",
             since.as_mins()
         )),
-        Health::Unwell(why) => Work::Wait(Wait {
-            reason: Reason::Upgrading,
-            message: format!("the upgraded cluster is looked at: {why}"),
-            stalled: since >= VERIFIED_WITHIN,
-        }),
+        Health::Unwell(why) => {
+            let message = format!("the upgraded cluster is looked at: {why}");
+            Work::Wait(Wait {
+                stalled: since >= VERIFIED_WITHIN,
+                ..Wait::new(Reason::Upgrading, message)
+            })
+        }
     }
 }
 
@@ -169,21 +147,9 @@ fn told(waits: Vec<Wait>) -> Wait {
     let mut waits = waits.into_iter();
     let first = waits.next();
     let others = waits.len();
-    let mut wait = first.unwrap_or(Wait {
-        reason: Reason::Upgrading,
-        message: "other machines come to their end".to_owned(),
-        stalled: false,
-    });
+    let mut wait = first.unwrap_or_else(|| Wait::new(Reason::Upgrading, "other machines come to their end"));
     if others > 0 {
         wait.message = format!("{}; and {others} more machines", wait.message);
     }
     wait
-}
-
-fn waits(reason: Reason, message: String) -> Work {
-    Work::Wait(Wait {
-        reason,
-        message,
-        stalled: false,
-    })
 }

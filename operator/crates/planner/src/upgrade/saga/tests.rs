@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use seedbed_crds::UpgradeTargetKind;
+use seedbed_crds::{RequestCounts, UpgradeTargetKind};
 
 use super::*;
 use crate::Observed;
@@ -65,6 +65,7 @@ struct Trial {
     cancel: bool,
     restores: bool,
     health: Health,
+    watched: Watched,
     /// What was written and done, in order.
     log: Vec<String>,
 }
@@ -91,6 +92,15 @@ impl Trial {
             cancel: false,
             restores: false,
             health: Health::Well,
+            watched: Watched {
+                restarts: Observed::Known([("kube-scheduler-demo-cp-0".to_owned(), 1)].into()),
+                requests: Observed::Known(RequestCounts {
+                    process_started: 1,
+                    total: 1000,
+                    failed: 30,
+                }),
+                checks: Vec::new(),
+            },
             log: Vec::new(),
         }
     }
@@ -127,6 +137,7 @@ impl Trial {
             width: self.width,
             to: TO.into(),
             health: self.health.clone(),
+            watched: self.watched.clone(),
         }
     }
 
@@ -151,6 +162,10 @@ impl Trial {
                     "not written down: {step:?}"
                 );
                 for (name, effect) in effects {
+                    if effect == Effect::StartCheck {
+                        self.start_check(&step, &name);
+                        continue;
+                    }
                     self.log.push(format!("{name} {effect:?}"));
                     self.carry_out(&step, &name, effect);
                 }
@@ -176,8 +191,50 @@ impl Trial {
             Effect::Cordon => assert!(self.guests.cordoned.insert(name.into())),
             Effect::Evict => _ = self.guests.pods.remove(name),
             Effect::Uncordon => assert!(self.guests.cordoned.remove(name)),
-            Effect::Begin | Effect::Finish | Effect::RemoveFinalizer => panic!("{effect:?} of a machine"),
+            Effect::Begin
+            | Effect::StartCheck
+            | Effect::RemoveChecks
+            | Effect::Finish
+            | Effect::RemoveFinalizer => panic!("{effect:?} of a machine"),
         }
+    }
+
+    /// The Job of a check begins to run.
+    fn start_check(&mut self, step: &UpgradeStep, name: &str) {
+        let noted = step.watch.as_ref().map_or(&[][..], |watch| &watch.jobs);
+        assert!(noted.iter().any(|job| job.check == name), "not written down");
+        let check = self.watched.checks.iter_mut().find(|(check, _)| check == name);
+        let (_, check) = check.unwrap();
+        assert_eq!(*check, Check::Job(Observed::Known(CheckState::NotStarted)));
+        *check = Check::Job(Observed::Known(CheckState::Running));
+        self.log.push(format!("{name} StartCheck"));
+    }
+
+    /// Goes on until it is watched.
+    fn until_soak(&mut self) {
+        while self.step().unwrap().phase != UpgradePhase::Soak {
+            assert_eq!(self.pass(), None);
+            self.end_jobs(|_, _| Job::Succeeded);
+        }
+        for _ in 0..5 {
+            assert_eq!(self.pass(), None);
+        }
+    }
+
+    fn requests(&mut self, process_started: i64, total: i64, failed: i64) {
+        self.watched.requests = Observed::Known(RequestCounts {
+            process_started,
+            total,
+            failed,
+        });
+    }
+
+    /// What it was taken back for.
+    fn taken_back(&mut self) -> String {
+        assert_eq!(self.run(|_, _| Job::Succeeded), End::RolledBack);
+        let undo = self.saga.undo.clone().unwrap();
+        assert_eq!(undo.cause, UndoCause::SoakFailed);
+        undo.message
     }
 
     /// The jobs that run come to their end, each as `how` says.
@@ -523,6 +580,120 @@ fn a_moment_of_trouble_while_it_is_watched_takes_nothing_back() {
     }
     trial.health = Health::Well;
     assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+}
+
+#[test]
+fn a_container_that_does_not_stay_up_is_no_new_control_plane() {
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.watched.restarts = Observed::Known([("kube-scheduler-demo-cp-0".to_owned(), 4)].into());
+    let why = trial.taken_back();
+    assert!(
+        why.contains("kube-scheduler-demo-cp-0 restarted 3 times"),
+        "{why}"
+    );
+}
+
+#[test]
+fn errors_of_the_api_server_take_it_back_unless_they_were_but_a_moment() {
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.requests(1, 1200, 60);
+    for _ in 0..60 {
+        assert_eq!(trial.pass(), None);
+    }
+    trial.requests(1, 2200, 60);
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.requests(2, 500, 100);
+    let why = trial.taken_back();
+    assert!(why.contains("answered 100 of 500 requests"), "{why}");
+}
+
+#[test]
+fn nobody_goes_on_from_a_watch_in_which_nothing_was_seen() {
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.watched = Watched::unseen("no route to host");
+    let why = trial.taken_back();
+    assert!(why.contains("no route to host"), "{why}");
+}
+
+#[test]
+fn an_operator_that_was_started_just_now_takes_nothing_for_unwell() {
+    let mut trial = Trial::new(0, 1);
+    trial.until_soak();
+    trial.health = Health::NotLookedAt;
+    trial.watched = Watched::unseen("not looked at");
+    let before = trial.saga.clone();
+    for _ in 0..10 {
+        assert_eq!(trial.pass(), None);
+    }
+    assert_eq!(trial.saga, before);
+}
+
+#[test]
+fn checks_hold_or_it_is_taken_back() {
+    let job = |state| Check::Job(Observed::Known(state));
+    let mut trial = Trial::new(0, 1);
+    trial.watched.checks = vec![
+        ("smoke".into(), job(CheckState::NotStarted)),
+        ("shop".into(), Check::Probe(Ok(()))),
+    ];
+    trial.until_soak();
+    assert!(
+        trial.log.contains(&"smoke StartCheck".to_owned()),
+        "{:?}",
+        trial.log
+    );
+    // The time is over, and the Job is not.
+    for _ in 0..200 {
+        assert_eq!(trial.pass(), None);
+    }
+    assert_eq!(trial.step().unwrap().phase, UpgradePhase::Soak);
+    trial.watched.checks[0].1 = job(CheckState::Complete);
+    for _ in 0..3 {
+        assert_eq!(trial.pass(), None);
+    }
+    // Somebody deletes it: it has passed.
+    trial.watched.checks[0].1 = job(CheckState::NotStarted);
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+    let started = trial.log.iter().filter(|line| line.ends_with("StartCheck"));
+    assert_eq!(started.count(), 1);
+    assert!(trial.saga.has_begun_checks());
+
+    let mut trial = Trial::new(0, 1);
+    trial.watched.checks = vec![("shop".into(), Check::Probe(Err("found 503".into())))];
+    trial.until_soak();
+    let why = trial.taken_back();
+    assert!(why.contains("check shop: found 503"), "{why}");
+
+    let mut trial = Trial::new(0, 1);
+    trial.watched.checks = vec![("smoke".into(), job(CheckState::Running))];
+    trial.until_soak();
+    let began = trial.now;
+    trial.watched.checks[0].1 = job(CheckState::Failed("BackoffLimitExceeded".into()));
+    let why = trial.taken_back();
+    assert!(why.contains("check smoke failed: BackoffLimitExceeded"), "{why}");
+    let lasted = trial.saga.undo.unwrap().since.0.duration_since(began);
+    assert!(lasted < SignedDuration::from_secs(10), "{lasted}");
+}
+
+#[test]
+fn a_check_that_hangs_is_given_up() {
+    let mut trial = Trial::new(0, 1);
+    trial.pause = SignedDuration::from_secs(20);
+    trial.watched.checks = vec![(
+        "smoke".into(),
+        Check::Job(Observed::Known(CheckState::NotStarted)),
+    )];
+    let why = trial.taken_back();
+    assert!(
+        why.contains("check smoke was not Complete within 45 min"),
+        "{why}"
+    );
 }
 
 #[test]
