@@ -63,7 +63,7 @@ impl Machines {
             fails,
         });
         let is_undone = self.in_job(run, |disk| {
-            if run.script.undo {
+            if run.script.undo && run.script.job != Job::PrepareRestore {
                 disk.upgrades.set_undone(&run.script.upgrade);
             }
             !run.script.undo && disk.upgrades.is_undone(&run.script.upgrade)

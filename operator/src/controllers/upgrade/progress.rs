@@ -97,8 +97,8 @@ fn summary(entry: &Entry, saga: &Saga, waits: Option<&Wait>) -> Summary {
 fn point_of_no_return(upgrade: &ClusterUpgrade, entry: &Entry, saga: &Saga) -> Finding {
     let type_ = condition::POINT_OF_NO_RETURN_PASSED;
     let since = |at: Option<Time>| {
-        at.map(|at| at.0.strftime(" since %Y-%m-%dT%H:%M:%SZ").to_string())
-            .unwrap_or_default()
+        let told = at.map(|at| at.0.strftime(" since %Y-%m-%dT%H:%M:%SZ").to_string());
+        told.unwrap_or_else(|| " since it was taken".to_owned())
     };
     if let Some(undo) = entry.undo.as_ref().filter(|_| saga.is_restored()) {
         let since = since(undo.writes_lost_since.clone());

@@ -98,12 +98,7 @@ impl Sim {
                     let _ = world.change("ClusterUpgrade", &name, &json!({"cancel": true}));
                 }
             }
-            What::RestoreOnFailure(cluster, which) => {
-                if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
-                    let spec = json!({"onFailureAfterCommit": "RestoreSnapshot"});
-                    let _ = world.change("ClusterUpgrade", &name, &spec);
-                }
-            }
+            What::RestoreOnFailure(cluster, which) => self.restore_on_failure(CLUSTERS[*cluster], *which),
             What::FailUpgrade(cluster) => self.fail_upgrade(CLUSTERS[*cluster]),
             What::DropUpgrade(cluster, which) => {
                 if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
@@ -151,6 +146,14 @@ impl Sim {
         Chance::new(which).pick(&names).cloned()
     }
 
+    /// A user wants an upgrade of the cluster restored where it fails.
+    fn restore_on_failure(&self, cluster: &str, which: u64) {
+        if let Some(name) = self.nth_upgrade(cluster, which) {
+            let spec = json!({"onFailureAfterCommit": "RestoreSnapshot"});
+            let _ = self.world.change("ClusterUpgrade", &name, &spec);
+        }
+    }
+
     /// From now on no job succeeds in the machines of a cluster whose upgrade has passed its point of no return.
     fn fail_upgrade(&self, cluster: &str) {
         let has_passed = |upgrade: &Value| {
@@ -167,7 +170,7 @@ impl Sim {
                     .is_some_and(|owner| owner.cluster == cluster)
                 {
                     host.machines
-                        .fail_jobs(&domain.name, 4, seedbed_simulator::Failure::Late);
+                        .fail_jobs(&domain.name, 4, seedbed_simulator::Failure::Preflight);
                 }
             }
         }

@@ -40,6 +40,11 @@ impl Sim {
                 self.conductor.changes() - changes
             ));
         }
+        for cluster in self.world.all("DevCluster") {
+            for restore in self.restores_of(&cluster) {
+                self.world.note(&format!("    it was restored: {restore:?}"));
+            }
+        }
         self.kept_is_there()?;
         self.still()?;
         let found = picture::of(&self.world);

@@ -123,10 +123,7 @@ pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> 
                 return Some("it is undone although it has passed its point of no return".to_owned());
             }
             let is_wanted = after["spec"]["onFailureAfterCommit"] == "RestoreSnapshot";
-            let is_told = !undo["writesLostSince"].is_null();
-            (!is_wanted || !is_told).then(|| {
-                "a snapshot is restored that nobody wants restored, or it is not told what is lost".to_owned()
-            })
+            (!is_wanted).then(|| "a snapshot is restored that nobody wants restored".to_owned())
         }
         _ => None,
     }

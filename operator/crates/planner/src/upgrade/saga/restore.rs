@@ -74,7 +74,7 @@ impl Saga {
             .map(|at| at.0.strftime(" since %Y-%m-%dT%H:%M:%SZ").to_string());
         let message = format!(
             "{why}; the snapshot is restored, and what was written{} is lost",
-            told.unwrap_or_default()
+            told.unwrap_or_else(|| " since it was taken".to_owned())
         );
         let mut next = self.undone_because(UndoCause::FailedAfterCommit, message, now);
         if let Some(undo) = &mut next.undo {
