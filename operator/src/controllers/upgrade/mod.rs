@@ -71,7 +71,7 @@ pub async fn reconcile(cached: &ClusterUpgrade, world: &World) -> Result<Action,
     match recorded(&upgrade, world).await? {
         Recorded::Ended(entry) => carry::ended(upgrade, &entry, world).await,
         Recorded::UnderWay(found) => Box::pin(carry::on(upgrade, found, world)).await,
-        Recorded::Nothing(turn) => not_recorded(upgrade, turn, world).await,
+        Recorded::Nothing(turn) => Box::pin(not_recorded(upgrade, turn, world)).await,
     }
 }
 
