@@ -93,6 +93,11 @@ fn main() -> ExitCode {
         )
         .only_if(upgrade),
         Case::new(
+            "upgraded: it fails past its point of no return, and is restored",
+            upgraded::restored,
+        )
+        .only_if(upgrade),
+        Case::new(
             "upgraded: to the end, the operator killed at each step and the control plane cut off",
             upgraded::carried_out,
         )

@@ -58,7 +58,8 @@ pub async fn set_back(cases: Cases) {
     edit_version(&cases, OLD);
     say("spec.version is set back");
     ended(&cases, &name, "Cancelled").await;
-    is_as_before(&cases, &child, writer).await;
+    is_as_before(&cases, &child).await;
+    nothing_is_lost(&child, writer).await;
 }
 
 /// One that was made by hand is cancelled while kubeadm replaces the control plane.
@@ -83,8 +84,49 @@ pub async fn cancelled(cases: Cases) {
         .unwrap();
     say("spec.cancel is set");
     ended(&cases, name, "Cancelled").await;
-    is_as_before(&cases, &child(&cases, CLUSTER).await, writer).await;
+    let child = child(&cases, CLUSTER).await;
+    is_as_before(&cases, &child).await;
+    nothing_is_lost(&child, writer).await;
     objects(&cases).delete("ClusterUpgrade", name).await;
+}
+
+/// It fails for good after its point of no return, and says that the snapshot is to be restored then.
+pub async fn restored(cases: Cases) {
+    let name = "restored";
+    let (child, seed) = (child(&cases, CLUSTER).await, objects(&cases));
+    let written = |name: &str| json!({"kind": "ConfigMap", "metadata": {"name": name}});
+    child.create(written("before-the-snapshot")).await.unwrap();
+    let upgrade = json!({
+        "kind": "ClusterUpgrade", "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": CLUSTER}, "version": NEW, "soak": "10s", "onFailureAfterCommit": "RestoreSnapshot"},
+    });
+    let upgrade = seed.create(upgrade).await.unwrap();
+    in_step(&cases, name, "Soak").await;
+    child.create(written("after-the-snapshot")).await.unwrap();
+    in_step(&cases, name, "Commit").await;
+    let kubelet = format!(
+        "/var/lib/seedbed/upgrades/{}/bin/kubelet",
+        upgrade["metadata"]["uid"].as_str().unwrap()
+    );
+    in_guest(&cases, CONTROL_PLANE, "/bin/rm", &[&kubelet])
+        .await
+        .unwrap();
+    say("the new kubelet is taken from the control plane's guest: it cannot be replaced");
+    ended(&cases, name, "RolledBack").await;
+    let upgrade = seed.get("ClusterUpgrade", name).await;
+    let succeeded = condition(&upgrade, "Succeeded").unwrap();
+    assert_eq!(succeeded.reason, "RestoredFromSnapshot", "{}", told(&upgrade));
+    assert!(succeeded.message.contains(" since 20"), "{}", succeeded.message);
+    is_as_before(&cases, &child).await;
+    is_ready(&cases, CREATION, "NodePool", POOL).await;
+    for node in child.list("Node", "").await {
+        assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], OLD);
+    }
+    child.get("ConfigMap", "before-the-snapshot").await;
+    let lost = child.find("ConfigMap", "after-the-snapshot").await;
+    assert!(lost.is_none(), "{lost:?}");
+    child.create(written("after-the-restore")).await.unwrap();
+    seed.delete("ClusterUpgrade", name).await;
 }
 
 /// To the end, with the operator killed at the beginning of every step, the control plane's machine without power while kubeadm is at
@@ -196,7 +238,8 @@ async fn unfinished(cases: &Cases) -> String {
     wait(cases, SOME_MINUTES, "an upgrade is there", async || {
         let all = objects(cases).list("ClusterUpgrade", "").await;
         let found = all.iter().find(|upgrade| {
-            !["Done", "Cancelled"].contains(&upgrade["status"]["phase"].as_str().unwrap_or_default())
+            !["Done", "Cancelled", "RolledBack"]
+                .contains(&upgrade["status"]["phase"].as_str().unwrap_or_default())
         });
         found
             .map(super::lab::name)
@@ -273,13 +316,12 @@ fn report(upgrade: &Value) {
     }
 }
 
-/// The old version serves, with all that was written meanwhile, and nothing speaks of the upgrade any more.
-async fn is_as_before(cases: &Cases, child: &Objects, writer: Writer) {
+/// The old version serves, and nothing speaks of the upgrade any more.
+async fn is_as_before(cases: &Cases, child: &Objects) {
     is_ready(cases, CREATION, "DevCluster", CLUSTER).await;
     assert_eq!(serves(child).await.unwrap(), OLD);
     let system = Objects::new(child.client.clone(), "kube-system");
     nothing_is_left(cases, &system).await;
-    nothing_is_lost(child, writer).await;
     let cluster = objects(cases).get("DevCluster", CLUSTER).await;
     let drift = condition(&cluster, "VersionDrift").unwrap();
     assert_eq!(drift.status, "False", "{}", told(&cluster));
