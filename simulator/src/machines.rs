@@ -48,13 +48,15 @@ pub(crate) struct State {
     isolated: BTreeSet<String>,
 }
 
-/// Where a job fails.
+/// How a job fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// Before it changed anything.
     Preflight,
     /// When the API server, or the node, is there already.
     Late,
+    /// It does nothing, and does not end by itself.
+    Hang,
 }
 
 pub(crate) struct Disk {
@@ -269,6 +271,9 @@ impl Machines {
             self.after(self.timing().join, move |machines| {
                 machines.fail(&boot, &token, "preflight");
             });
+            return;
+        }
+        if failure == Some(Failure::Hang) {
             return;
         }
         let fails = failure.is_some();

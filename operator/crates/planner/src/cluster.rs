@@ -114,6 +114,11 @@ crate::effect::effects! {
 }
 
 impl Effect {
+    /// Whether it makes or removes objects of upgrades, and nothing of the cluster itself.
+    pub fn is_of_upgrades(self) -> bool {
+        matches!(self, Self::CreateUpgrade | Self::DeleteUpgrades)
+    }
+
     /// Whether what it changes is seen by a watch alone, which tells when it is so: whoever looks before that sees it as it was, and
     /// would do it again and again.
     pub fn is_watched(self) -> bool {

@@ -105,11 +105,11 @@ fn summary(decision: &Decision, findings: &[Finding], initialized: bool) -> Summ
         Decision::Stalled(reason, message) => Summary::Stalled(*reason, message.clone()),
         Decision::Blocked(Reason::Paused, message) => Summary::Degraded(Reason::Paused, message.clone()),
         Decision::Blocked(reason, message) => Summary::Unknown(*reason, message.clone()),
-        Decision::Do(_) => Summary::Progressing(
+        Decision::Do(effect) if !effect.is_of_upgrades() => Summary::Progressing(
             Reason::Reconciling,
             "the cluster's network and control plane are being made".to_owned(),
         ),
-        Decision::Settled => {
+        Decision::Do(_) | Decision::Settled => {
             let parts = [
                 condition::RELEASE_AVAILABLE,
                 condition::CONTROL_PLANE_INITIALIZED,

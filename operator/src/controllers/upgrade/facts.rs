@@ -150,6 +150,10 @@ fn metric(lines: &[&str], name: &str) -> Observed<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+
     use super::*;
 
     /// What the script wrote in a control plane, its certificates but two left out.
@@ -201,6 +205,36 @@ mod tests {
             quota: Observed::Known(2_147_483_648),
         };
         assert_eq!(control_plane.etcd, etcd);
+    }
+
+    /// The script itself, asking one that answers as etcd does: without a line break at the end of what it says of its health.
+    #[test]
+    fn what_etcd_answers_is_read() {
+        let etcd = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = etcd.local_addr().unwrap().port();
+        let answers = std::thread::spawn(move || {
+            for body in [
+                r#"{"health":"true","reason":""}"#,
+                "etcd_mvcc_db_total_size_in_bytes 1.196032e+06\n",
+            ] {
+                let (mut asked, _) = etcd.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(&asked).read_line(&mut line).unwrap();
+                write!(asked, "HTTP/1.0 200 OK\r\n\r\n{body}").unwrap();
+            }
+        });
+        let script = seedbed_kubeadm::upgrade::FACTS;
+        let asking = script.find("get() {").unwrap();
+        let script = script[asking..].replace("127.0.0.1/2381", &format!("127.0.0.1/{port}"));
+        let said = Command::new("bash").args(["-c", &script]).output().unwrap();
+        answers.join().unwrap();
+        let text = format!(
+            "memory 1\ndisk images 9 8 /\ndisk kept 9 8 /\ndisk backups 9 8 /\netcd data 5\n{}",
+            String::from_utf8(said.stdout).unwrap()
+        );
+        let etcd = read(&text).unwrap().control_plane.unwrap().etcd;
+        assert_eq!(etcd.health, Observed::Known(Ok(())));
+        assert_eq!(etcd.database, Observed::Known(1_196_032));
     }
 
     #[test]

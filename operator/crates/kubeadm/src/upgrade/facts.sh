@@ -20,6 +20,7 @@ done
 echo "etcd data $(du --summarize --block-size=1 /var/lib/etcd | cut -f1)"
 # What etcd answers without being asked for a certificate: kubeadm has it listen there for probes.
 get() { timeout 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381 && printf "GET %s HTTP/1.0\r\n\r\n" "$0" >&3 && cat <&3' "$1" | tr -d '\r' | sed '1,/^$/d'; }
-get /health | sed 's/^/etcd health /'
+# Its answer ends without a line break.
+echo "etcd health $(get /health)"
 get /metrics | sed -nE 's/^(etcd_server_quota_backend_bytes|etcd_mvcc_db_total_size_in_bytes) /etcd metric \1 /p'
 exit 0
