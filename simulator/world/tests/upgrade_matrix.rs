@@ -8,6 +8,8 @@
 mod desired;
 #[path = "upgrade_matrix/ends.rs"]
 mod ends;
+#[path = "upgrade_matrix/found.rs"]
+mod found;
 #[path = "upgrade_matrix/restores.rs"]
 mod restores;
 #[path = "upgrade_matrix/run.rs"]

@@ -1,7 +1,5 @@
 //! Whatever happens while a step is under way, the upgrade ends.
 
-use std::time::Duration;
-
 use rstest::rstest;
 use seedbed_simulation::objects::carried_out;
 

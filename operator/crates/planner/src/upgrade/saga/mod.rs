@@ -6,6 +6,7 @@
 
 mod machine;
 mod news;
+mod rebuilt;
 mod restore;
 mod soak;
 mod step;
@@ -149,33 +150,6 @@ impl Saga {
         saga
     }
 
-    /// An upgrade that was begun and of which nothing else is known than whether it has passed `Commit`. What it may have begun counts as
-    /// under way: by the tokens of its first attempts, the guests know how each of these went.
-    pub fn rebuilt(uid: String, steps: Vec<UpgradeStep>, passed: bool, now: Timestamp) -> Self {
-        let mut saga = Self::begun(uid, steps, now);
-        let last = if passed {
-            UpgradePhase::Commit
-        } else {
-            UpgradePhase::ControlPlane
-        };
-        for index in 0..saga.steps.len() {
-            let Some(phase) = saga.steps.get(index).map(|step| step.phase) else {
-                continue;
-            };
-            if phase == UpgradePhase::Preflight || phase > last {
-                continue;
-            }
-            saga = saga.begin(index, false, 1, now);
-            if passed && phase != UpgradePhase::Commit {
-                saga = saga.with(index, |step| {
-                    step.state = State::Succeeded;
-                    step.finished_at = Some(Time(now));
-                });
-            }
-        }
-        saga
-    }
-
     /// Whether anything of it was begun.
     pub fn has_begun(&self) -> bool {
         self.steps.iter().any(|step| step.state != State::Planned)
@@ -239,8 +213,9 @@ impl Saga {
             (first..=last).map(move |attempt| self.token(step, undo, attempt))
         };
         if undoing {
-            // Attempts are counted anew where undoing begins.
-            of(false, step.tried).chain(of(true, step.attempt - 1)).collect()
+            // Attempts are counted anew where undoing begins; and where records were lost, there may have been more than are known.
+            let tried = step.tried.max(MAX_ATTEMPTS);
+            of(false, tried).chain(of(true, step.attempt - 1)).collect()
         } else {
             of(false, step.attempt - 1).collect()
         }
