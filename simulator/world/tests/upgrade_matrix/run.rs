@@ -279,7 +279,12 @@ impl Run {
 
     /// The cluster is of one version, with all that it had, and nothing is left of the upgrade in the seed, on the host or on a node.
     pub async fn is_of_one_version(&self, version: &str, kept: &[&str]) {
-        self.until("the cluster is Ready", Self::is_ready).await;
+        let nodes = 1 + self.pools * usize::try_from(self.workers).unwrap();
+        // One that has just lost its power is missed after a while.
+        self.until("the cluster is Ready, and all of its kubelets run", |run| {
+            run.is_ready() && run.world.host().machines.kubelets(run.address()).len() == nodes
+        })
+        .await;
         let machines = &self.world.host().machines;
         let minor = version.trim_start_matches("v1.").split('.').next().unwrap();
         let (found, emulated) = machines.control_plane_version(self.address()).unwrap();
@@ -288,12 +293,7 @@ impl Run {
             emulated.as_deref().is_none_or(|e| e == format!("1.{minor}")),
             "still emulating {emulated:?}"
         );
-        let kubelets = machines.kubelets(self.address());
-        assert_eq!(
-            kubelets.len(),
-            1 + self.pools * usize::try_from(self.workers).unwrap()
-        );
-        for (node, kubelet) in kubelets {
+        for (node, kubelet) in machines.kubelets(self.address()) {
             assert_eq!(kubelet, version, "{node}");
         }
         self.child().with(|store| {
