@@ -72,11 +72,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         &plan,
         problem,
         cluster.as_ref().map(|cluster| {
-            let new = version(&pool, cluster, &machines, world);
-            Versions {
-                told: running::told(kubelets(&machines)).unwrap_or_else(|| new.clone()),
-                new,
-            }
+            running::told(kubelets(&machines)).unwrap_or_else(|| version(&pool, cluster, &machines, world))
         }),
         context.clock.now(),
     );
@@ -200,14 +196,13 @@ fn decide(
     let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
     let under_way = world.upgrade_under_way(cluster);
     let name = owned::name(pool);
-    let version = version(pool, cluster, machines, world);
     let seen: Vec<PoolMachine> = machines
         .iter()
         .map(|m| PoolMachine {
             name: m.name_any(),
             index: names::index_of(&m.name_any(), &name),
             // Nothing is replaced while an upgrade is under way.
-            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, &version),
+            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster),
             ready: machine::is_ready(m),
             deleting: m.metadata.deletion_timestamp.is_some(),
         })
@@ -224,14 +219,14 @@ fn decide(
 }
 
 /// Whether the machine is of the present template. The version of one that is a node already does not count: upgrades change it in place.
-fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster, version: &str) -> bool {
+/// One that never was says itself that it is of another version than new ones.
+fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster) -> bool {
     let hash = template::worker_hash(&cluster.spec, &pool.spec, &machine.spec.version);
-    machine.spec.template_hash == hash
-        && (machine::is_bootstrapped(machine) || machine.spec.version == version)
+    machine.spec.template_hash == hash && !machine::is_superseded(machine)
 }
 
 /// The version of the pool's new machines.
-fn version(pool: &NodePool, cluster: &DevCluster, present: &[DevMachine], world: &World) -> String {
+pub fn version(pool: &NodePool, cluster: &DevCluster, present: &[DevMachine], world: &World) -> String {
     if pool.spec.hold_version
         && let Some(held) = running::of_held_pool(kubelets(present))
     {
@@ -247,7 +242,8 @@ fn kubelets(machines: &[DevMachine]) -> impl Iterator<Item = &str> {
     machines.iter().filter_map(kubelet)
 }
 
-fn kubelet(machine: &DevMachine) -> Option<&str> {
+/// The version of the machine's kubelet, as far as it is a node.
+pub fn kubelet(machine: &DevMachine) -> Option<&str> {
     let node = machine.status.as_ref()?.node.as_ref()?;
     node.kubelet_version.as_deref()
 }
@@ -367,21 +363,13 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
     Ok(Action::requeue(LATER))
 }
 
-/// Versions of a pool.
-struct Versions {
-    /// That of machines that are made now.
-    new: String,
-    /// Those of the kubelets that there are, as they are told.
-    told: String,
-}
-
 fn status(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
     machines: &[DevMachine],
     plan: &PoolPlan,
     problem: Option<Summary>,
-    versions: Option<Versions>,
+    version: Option<String>,
     now: jiff::Timestamp,
 ) -> NodePoolStatus {
     let old = pool.status.clone().unwrap_or_default();
@@ -391,10 +379,7 @@ fn status(
     let current = count(
         machines
             .iter()
-            .filter(|m| {
-                let of = cluster.zip(versions.as_ref());
-                of.is_some_and(|(cluster, versions)| is_up_to_date(m, pool, cluster, &versions.new))
-            })
+            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster)))
             .count(),
     );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));
@@ -422,7 +407,7 @@ fn status(
         selector: Some(selector(pool)),
         // One that goes keeps what it had; one without a cluster has none.
         version: match cluster {
-            Some(_) => versions.map(|versions| versions.told),
+            Some(_) => version,
             None => old.version.filter(|_| pool.metadata.deletion_timestamp.is_some()),
         },
     }

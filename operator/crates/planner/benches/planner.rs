@@ -38,6 +38,7 @@ fn ready() -> Seen {
         retry_due: true,
         keys: true,
         joinable: Observed::Known(true),
+        superseded: None,
         token_lost: Observed::Known(false),
         left_behind: false,
         was_node: false,

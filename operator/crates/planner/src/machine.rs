@@ -132,6 +132,8 @@ pub struct Seen {
     pub keys: bool,
     /// Whether new nodes can join the cluster.
     pub joinable: Observed<bool>,
+    /// The version that new workers of its pool are made of, where it is of another one and no node.
+    pub superseded: Option<String>,
     /// Whether the control plane that it joins is not the one any more that its join token was made on.
     pub token_lost: Observed<bool>,
     /// Whether it is a worker that has joined long ago, and the API server says that there is no node of it.
@@ -390,6 +392,15 @@ fn begin(seen: &Seen, attempt: i32) -> Decision {
         return wait(
             Reason::WaitingForControlPlane,
             "the cluster's certificate authorities are not there yet",
+            Urgency::Soon,
+        );
+    }
+    if let Some(version) = &seen.superseded {
+        return wait(
+            Reason::RollingOut,
+            format!(
+                "new workers of its pool are made of {version} by now, and it of another version: its pool replaces it"
+            ),
             Urgency::Soon,
         );
     }

@@ -18,6 +18,7 @@ fn fresh(role: MachineRole) -> Seen {
         retry_due: true,
         keys: true,
         joinable: Observed::Known(false),
+        superseded: None,
         token_lost: Observed::Known(false),
         left_behind: false,
         was_node: false,
@@ -209,6 +210,24 @@ fn a_worker_waits_for_the_control_plane_with_its_guest_running() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_worker_of_a_version_that_is_no_longer_that_of_its_pool_does_not_join() {
+    let mut seen = fresh(MachineRole::Worker);
+    seen.domain = Observed::Known(Some(Domain {
+        power: Power::Running,
+        foreign: None,
+    }));
+    seen.agent = Observed::Known(true);
+    seen.joinable = Observed::Known(true);
+    seen.superseded = Some("v1.36.3".to_owned());
+    let Decision::Wait(waits) = advance(&seen) else {
+        panic!("it joins");
+    };
+    assert!(waits.message.contains("are made of v1.36.3 by now"), "{waits:?}");
+    seen.superseded = None;
+    assert!(matches!(advance(&seen), Decision::Do(_)));
 }
 
 #[test]

@@ -105,6 +105,14 @@ pub fn is_bootstrapped(machine: &DevMachine) -> bool {
     bootstrap.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Succeeded)
 }
 
+/// Whether it says that it is of another version than new workers of its pool, and waits to be replaced.
+pub fn is_superseded(machine: &DevMachine) -> bool {
+    let conditions = machine.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|c| c.type_ == condition::PROGRESSING && c.status == "True")
+        .any(|c| c.reason == Reason::RollingOut.as_str())
+}
+
 /// Whether nobody has looked yet at the API of a cluster that should answer, as after a start of the operator: a node that is well would
 /// be told as unknown for a moment.
 fn is_first_look_awaited(subject: &Subject) -> bool {

@@ -21,7 +21,7 @@ use crate::child::{ChildApi, NodeShape};
 use crate::controllers::allocations::Stored;
 use crate::controllers::guest_jobs::{Progress, progress};
 use crate::controllers::world::World;
-use crate::controllers::{nodes, owned, releases, room};
+use crate::controllers::{nodes, owned, pool, releases, room};
 use crate::render::ClusterPlan;
 
 /// Pause before a failed attempt is followed by the next, per attempt.
@@ -251,6 +251,7 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
         retry_due: retry_due(&status, now),
         keys: subject.child.is_some(),
         joinable: Observed::Unknown(not_looked()),
+        superseded: None,
         token_lost: Observed::Unknown(not_looked()),
         left_behind: false,
         was_node: status.node.is_some(),
@@ -337,6 +338,10 @@ async fn running(subject: &Subject, world: &World, now: Timestamp, seen: &mut Se
                 },
             };
             if subject.machine.spec.role == MachineRole::Worker {
+                if seen.agent == Observed::Known(true) {
+                    let was_tried = seen.attempt.is_some();
+                    seen.superseded = superseded(subject, was_tried, world, facts).await;
+                }
                 seen.joinable = match &subject.child {
                     None => Observed::Known(false),
                     Some(child) => Observed::from(child.cluster_info_ready().await),
@@ -344,6 +349,22 @@ async fn running(subject: &Subject, world: &World, now: Timestamp, seen: &mut Se
             }
         }
     }
+}
+
+/// The version that new workers of the machine's pool are made of, where that is another one and the machine is no node: its attempt
+/// failed, or none was ever begun in its guest, not even one of which nothing is written down any more.
+async fn superseded(subject: &Subject, was_tried: bool, world: &World, facts: &mut Facts) -> Option<String> {
+    let machine = &subject.machine;
+    let name = &machine.spec.pool_ref.as_ref()?.name;
+    let pool = world.pool(&owned::namespace(machine), name)?;
+    let present = world.machines_of_pool(&pool);
+    let version = pool::version(&pool, &subject.cluster, &present, world);
+    // An upgrade in place leaves what it was made of as it is.
+    if version == pool::kubelet(machine).unwrap_or(&machine.spec.version) {
+        return None;
+    }
+    let is_none = was_tried || job(subject, 1, facts).await == Observed::Known(Job::NotStarted);
+    is_none.then_some(version)
 }
 
 /// How the job is.
