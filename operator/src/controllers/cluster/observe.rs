@@ -120,7 +120,9 @@ async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevM
 /// Looks at a cluster that should exist.
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     let name = owned::name(&subject.cluster);
-    let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
+    // A status may have been lost, as by a restore from a backup: a control plane that was upgraded is never taken for one that never came up.
+    let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized)
+        || versions::was_upgraded(subject, world);
     let api_server = access::api_server(&name, subject.stored.as_ref());
     let hash = template::control_plane_hash(&subject.cluster.spec);
     // They are made once there is a machine for them.

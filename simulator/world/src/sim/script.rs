@@ -244,7 +244,7 @@ fn upgrades(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event
 
 /// The same of those that are carried out.
 fn carried_out(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
-    let many = if chance.happens(500_000) {
+    let many = if chance.happens(100_000) {
         1 + chance.below(7)
     } else {
         0
