@@ -1,6 +1,7 @@
-//! How far a job in a guest is.
+//! Jobs in guests: what they are made of, and how far they are.
 
-use seedbed_guest::{Guest, GuestError, JobState};
+use seedbed_guest::{Guest, GuestError, GuestFile, Job, JobState};
+use seedbed_kubeadm::job::JobFiles;
 
 /// How much of a failed job's log is read: what fits into a condition and an event.
 const LOG_BYTES: usize = 900;
@@ -18,6 +19,20 @@ pub enum Progress {
     Failed(String),
     /// It was cut off: the same.
     Interrupted(String),
+}
+
+/// The job with that token, of what was rendered for it.
+pub fn job(token: String, rendered: JobFiles) -> Job {
+    let files = rendered.files.into_iter().map(|file| GuestFile {
+        path: file.path,
+        mode: file.mode,
+        content: file.content,
+    });
+    Job {
+        token,
+        files: files.collect(),
+        script: rendered.script,
+    }
 }
 
 /// How far the job with that token is. Its log is read only once it has ended badly: reading it costs an emulated guest more than the look

@@ -221,10 +221,7 @@ pub fn lost(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) 
     let Some(network) = network.filter(|network| is_ours(subject, network)) else {
         return Vec::new();
     };
-    let runs = |machine: &&DevMachine| {
-        machine.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(machine)
-    };
-    let machines = subject.machines.iter().filter(runs);
+    let machines = subject.machines.iter().filter(|m| machine::is_node(m));
     machines
         .filter_map(|machine| {
             let allocated = stored

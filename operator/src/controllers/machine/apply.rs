@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevMachineStatus, MachineRole, quantity};
-use seedbed_guest::{GuestFile, Job};
 use seedbed_hypervisor::{Boot, DiskSpec, DomainSpec, DomainType, NicSpec, VolumeFormat, VolumeSpec};
 use seedbed_planner::machine::Effect;
 use seedbed_planner::names;
@@ -15,7 +14,7 @@ use super::observe::{Facts, Subject};
 use crate::controllers::bytes::Bytes;
 use crate::controllers::current::let_go;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, drain, owned, releases};
+use crate::controllers::{access, allocations, drain, guest_jobs, owned, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan};
 use crate::status::describe;
@@ -331,19 +330,7 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
         .as_ref()
         .and_then(|s| s.bootstrap.as_ref())
         .map_or(1, |b| b.attempt);
-    let job = Job {
-        token: subject.token(attempt),
-        files: files
-            .files
-            .into_iter()
-            .map(|f| GuestFile {
-                path: f.path,
-                mode: f.mode,
-                content: f.content,
-            })
-            .collect(),
-        script: files.script,
-    };
+    let job = guest_jobs::job(subject.token(attempt), files);
     subject.guest.start(&job).await?;
     Ok(())
 }

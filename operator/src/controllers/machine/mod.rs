@@ -105,6 +105,11 @@ pub fn is_bootstrapped(machine: &DevMachine) -> bool {
     bootstrap.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Succeeded)
 }
 
+/// Whether it is a node, and stays one.
+pub fn is_node(machine: &DevMachine) -> bool {
+    machine.metadata.deletion_timestamp.is_none() && is_bootstrapped(machine)
+}
+
 /// Whether it says that it is of another version than new workers of its pool, and waits to be replaced.
 pub fn is_superseded(machine: &DevMachine) -> bool {
     let conditions = machine.status.iter().flat_map(|status| &status.conditions);

@@ -1,7 +1,6 @@
 //! Carries out one effect of an upgrade on a machine. Each can be carried out again: what is done already is left as it is.
 
 use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeStepState};
-use seedbed_guest::{GuestFile, Job};
 use seedbed_hypervisor::{AttachedDisk, VolumeFormat};
 use seedbed_kubeadm::upgrade::{self as jobs, DISK_SERIAL};
 use seedbed_planner::upgrade::Effect;
@@ -9,7 +8,7 @@ use seedbed_planner::upgrade::saga::Saga;
 
 use super::subject::{Reached, Subject};
 use crate::controllers::world::World;
-use crate::controllers::{drain, owned, releases};
+use crate::controllers::{drain, guest_jobs, owned, releases};
 use crate::errors::Error;
 
 /// Carries the effect out; what holds it up, if something does.
@@ -98,20 +97,7 @@ async fn start(subject: &Subject, saga: &Saga, step: &UpgradeStep, one: &Reached
         configuration,
     })
     .map_err(|error| Error::step("render", error))?;
-    let job = Job {
-        token,
-        files: files
-            .files
-            .into_iter()
-            .map(|file| GuestFile {
-                path: file.path,
-                mode: file.mode,
-                content: file.content,
-            })
-            .collect(),
-        script: files.script,
-    };
-    one.guest.start(&job).await?;
+    one.guest.start(&guest_jobs::job(token, files)).await?;
     Ok(())
 }
 

@@ -17,7 +17,6 @@ use seedbed_planner::upgrade::preflight::{self, GuestFacts, NodeSeen, OnHost, Op
 use seedbed_planner::upgrade::version::hop;
 use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 
-use super::subject::is_node;
 use super::{checks, guests, subject};
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
@@ -136,7 +135,10 @@ pub fn held(cluster: &DevCluster, world: &World) -> BTreeMap<String, String> {
 fn following(cluster: &DevCluster, world: &World) -> Vec<String> {
     let held = held(cluster, world);
     let machines = world.machines_of_cluster(cluster);
-    let nodes = machines.iter().filter(|m| is_node(m)).map(ResourceExt::name_any);
+    let nodes = machines
+        .iter()
+        .filter(|m| machine::is_node(m))
+        .map(ResourceExt::name_any);
     nodes.filter(|name| !held.contains_key(name)).collect()
 }
 

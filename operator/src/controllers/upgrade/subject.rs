@@ -114,7 +114,7 @@ impl Subject {
                 };
                 // One that goes, or was never a node, is not upgraded.
                 let mut machines = world.machines_of_pool(&pool);
-                machines.retain(is_node);
+                machines.retain(machine::is_node);
                 machines.sort_by_key(|m| (names::index_of(&m.name_any(), &target.name), m.name_any()));
                 let strategy = &pool.spec.strategy;
                 let replicas = u32::try_from(pool.spec.replicas).unwrap_or(0);
@@ -133,7 +133,7 @@ impl Subject {
     /// Names of the machines that are nodes of the cluster. What else is a node of it has nothing to do with its upgrade.
     pub fn joined(&self, world: &World) -> Vec<String> {
         let machines = world.machines_of_cluster(&self.cluster).into_iter();
-        machines.filter(is_node).map(|m| m.name_any()).collect()
+        machines.filter(machine::is_node).map(|m| m.name_any()).collect()
     }
 
     /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned.
@@ -160,11 +160,6 @@ impl Subject {
             guest,
         }
     }
-}
-
-/// Whether it is a node, and stays one.
-pub fn is_node(machine: &DevMachine) -> bool {
-    machine.metadata.deletion_timestamp.is_none() && machine::is_bootstrapped(machine)
 }
 
 /// The control planes among the machines of the cluster, in the order in which they are upgraded.
