@@ -2,6 +2,7 @@
 
 pub mod access;
 mod allocations;
+mod behind;
 mod bytes;
 mod cluster;
 mod current;

@@ -1,5 +1,6 @@
 //! `NodePool`: as many workers as are asked for, of the present template.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{ObjectMeta, PostParams};
@@ -14,6 +15,7 @@ use seedbed_planner::pool::{self, Effect, PoolMachine, PoolPlan, Rollout};
 use seedbed_planner::upgrade::running;
 use seedbed_planner::{names, template};
 
+use super::behind::behind;
 use super::current::{current, let_go};
 use super::world::World;
 use super::{finalizer, machine, owned, profile, transitions};
@@ -46,7 +48,11 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     }
     let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
     let mut machines = world.machines_of_pool(&pool);
-    let mut decided = decide(&pool, cluster.as_ref(), &machines, world);
+    let behind = match &cluster {
+        Some(cluster) => behind(&pool, cluster, &machines, world).await?,
+        None => BTreeSet::new(),
+    };
+    let mut decided = decide(&pool, cluster.as_ref(), &machines, &behind, world);
     let known = cluster
         .as_ref()
         .and_then(|cluster| cluster.metadata.uid.as_deref());
@@ -56,7 +62,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         if remove_strays(&pool, cluster.as_ref(), &machines, world).await? {
             return Ok(Action::requeue(SOON));
         }
-        decided = decide(&pool, cluster.as_ref(), &machines, world);
+        decided = decide(&pool, cluster.as_ref(), &machines, &behind, world);
     }
     let (plan, problem) = match decided {
         Ok(plan) => (plan, None),
@@ -68,7 +74,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     let status = status(
         &pool,
         cluster.as_ref(),
-        &machines,
+        (&machines, &behind),
         &plan,
         problem,
         cluster.as_ref().map(|cluster| {
@@ -142,6 +148,7 @@ fn decide(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
     machines: &[DevMachine],
+    behind: &BTreeSet<String>,
     world: &World,
 ) -> Result<PoolPlan, Summary> {
     let stalled = |reason, message: String| Err(Summary::Stalled(reason, message));
@@ -202,7 +209,7 @@ fn decide(
             name: m.name_any(),
             index: names::index_of(&m.name_any(), &name),
             // Nothing is replaced while an upgrade is under way.
-            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster),
+            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, behind),
             ready: machine::is_ready(m),
             deleting: m.metadata.deletion_timestamp.is_some(),
         })
@@ -218,11 +225,18 @@ fn decide(
     Ok(plan)
 }
 
-/// Whether the machine is of the present template. The version of one that is a node already does not count: upgrades change it in place.
-/// One that never was says itself that it is of another version than new ones.
-fn is_up_to_date(machine: &DevMachine, pool: &NodePool, cluster: &DevCluster) -> bool {
+/// Whether the machine is of the present template. The version of one that is a node already does not count, since upgrades change it in
+/// place, unless it is left behind. One that never was says itself that it is of another version than new ones.
+fn is_up_to_date(
+    machine: &DevMachine,
+    pool: &NodePool,
+    cluster: &DevCluster,
+    behind: &BTreeSet<String>,
+) -> bool {
     let hash = template::worker_hash(&cluster.spec, &pool.spec, &machine.spec.version);
-    machine.spec.template_hash == hash && !machine::is_superseded(machine)
+    machine.spec.template_hash == hash
+        && !machine::is_superseded(machine)
+        && !behind.contains(&owned::uid(machine))
 }
 
 /// The version of the pool's new machines.
@@ -353,7 +367,7 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
     let status = status(
         pool,
         None,
-        &machines,
+        (&machines, &BTreeSet::new()),
         &PoolPlan::default(),
         summary,
         None,
@@ -366,7 +380,7 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
 fn status(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
-    machines: &[DevMachine],
+    (machines, behind): (&[DevMachine], &BTreeSet<String>),
     plan: &PoolPlan,
     problem: Option<Summary>,
     version: Option<String>,
@@ -379,7 +393,7 @@ fn status(
     let current = count(
         machines
             .iter()
-            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster)))
+            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster, behind)))
             .count(),
     );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));

@@ -14,6 +14,7 @@ use seedbed_crds::{
 use seedbed_hypervisor::Owner;
 use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_planner::Observed;
+use seedbed_planner::allocation::Allocations;
 use seedbed_planner::upgrade::preflight::GuestFacts;
 use tokio::sync::watch;
 
@@ -28,6 +29,7 @@ use super::turns::Turns;
 use super::{allocations, owned, pki};
 use crate::context::Context;
 use crate::errors::Error;
+use crate::status::describe;
 use crate::triggers::Triggers;
 
 /// An object as it is watched: one that does not fit its type blocks nobody but itself.
@@ -151,6 +153,33 @@ impl World {
             _ => {
                 self.allocations.put(cluster_uid, stored.clone(), now);
                 stored
+            }
+        }
+    }
+
+    /// Writes changed allocations over those that were read.
+    pub async fn write_allocations(
+        &self,
+        cluster: &DevCluster,
+        stored: &Stored,
+        new: &Allocations,
+    ) -> Result<(), Error> {
+        let uid = owned::uid(cluster);
+        match allocations::replace(&self.context.client, cluster, stored, new).await {
+            Ok(stored) => {
+                self.keep_allocations(&uid, stored);
+                Ok(())
+            }
+            Err(error) => {
+                // Whoever wrote meanwhile knows better, or nobody knows what was written: read again.
+                self.allocations.forget(&uid);
+                Err(if error.conflict() {
+                    Error::Conflict {
+                        object: format!("allocations of {}", describe(cluster)),
+                    }
+                } else {
+                    Error::step("allocation", error)
+                })
             }
         }
     }

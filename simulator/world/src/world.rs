@@ -274,6 +274,15 @@ impl World {
             .with(|store| store.merge(&kind, namespace_of(&kind), name, &patch, Subresource::Main))
     }
 
+    /// An object's status is lost, as by a restore from a backup that has none.
+    pub fn lose_status(&self, kind: &str, name: &str) -> Result<Value, Refusal> {
+        let kind = self.kind(kind);
+        let none = json!({"status": null});
+        self.0
+            .api
+            .with(|store| store.merge(&kind, namespace_of(&kind), name, &none, Subresource::Status))
+    }
+
     /// All objects of that kind.
     pub fn all(&self, kind: &str) -> Vec<Value> {
         let kind = self.kind(kind);

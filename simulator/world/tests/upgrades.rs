@@ -467,7 +467,7 @@ async fn a_pool_that_is_held_back_keeps_its_version_and_follows_with_the_next_up
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_of_a_pool_that_is_held_back_no_more_is_made_anew_of_the_clusters_version() {
+async fn the_machines_of_a_pool_that_is_held_back_no_more_are_made_anew_of_the_clusters_version() {
     let (world, _) = world();
     let _operator = world.operator();
     ready(&world).await;
@@ -481,8 +481,6 @@ async fn a_machine_of_a_pool_that_is_held_back_no_more_is_made_anew_of_the_clust
         .change("DevCluster", "demo", &json!({"version": NEXT}))
         .unwrap();
     until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
-    hold(false);
-    sleep(Duration::from_mins(1)).await;
     let versions = |w: &World| -> Vec<String> {
         let workers = w
             .all("DevMachine")
@@ -491,7 +489,13 @@ async fn a_machine_of_a_pool_that_is_held_back_no_more_is_made_anew_of_the_clust
         let texts = workers.map(|m| m["spec"]["version"].as_str().unwrap().to_owned());
         texts.collect()
     };
+    sleep(Duration::from_mins(10)).await;
     assert_eq!(versions(&world), [VERSION]);
-    world.delete("DevMachine", "demo-workers-0").unwrap();
-    until(&world, "made anew", async |w| versions(w) == [NEXT]).await;
+    hold(false);
+    until(&world, "made anew", async |w| {
+        versions(w) == [NEXT] && w.condition("NodePool", "demo-workers", "Ready").as_deref() == Some("True")
+    })
+    .await;
+    let pool = world.get("NodePool", "demo-workers").unwrap();
+    assert_eq!(pool["status"]["version"], NEXT);
 }

@@ -29,6 +29,9 @@ pub struct Allocations {
     /// The machines, by name.
     #[serde(default)]
     pub machines: BTreeMap<String, MachineAllocation>,
+    /// Whether the control plane came up: from then on its machine holds the cluster's data, and is never replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initialized: bool,
 }
 
 /// What was allotted to a machine.
@@ -133,6 +136,7 @@ mod tests {
             node_cidr: range.parse().unwrap(),
             bridge: "sb0".into(),
             machines: BTreeMap::new(),
+            initialized: false,
         }
     }
 

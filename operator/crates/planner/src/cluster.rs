@@ -45,6 +45,8 @@ pub struct Seen {
     pub kubeconfig: bool,
     /// Whether the control plane was ever initialised.
     pub initialized: bool,
+    /// Whether that is written down beside the status, which may be lost.
+    pub noted: bool,
     /// The control plane's machine.
     pub control_plane: Option<ControlPlaneMachine>,
     /// Whether the address of the control plane's machine is known.
@@ -94,6 +96,8 @@ crate::effect::effects! {
         CreateControlPlane => "making the control plane's machine",
         /// Delete the object of a control plane that was never initialised and is not made from the present spec.
         ReplaceControlPlane => "replacing the control plane's machine",
+        /// Write down that the control plane came up.
+        NoteInitialized => "writing down that the control plane came up",
         /// Write the administrator's kubeconfig.
         WriteKubeconfig => "writing the kubeconfig",
         /// Make the object of the next upgrade on the way to the version that the spec asks for.
@@ -159,6 +163,9 @@ pub fn advance(seen: &Seen) -> Decision {
     }
     if !seen.allocated {
         return Decision::Do(Effect::Allocate);
+    }
+    if seen.initialized && !seen.noted {
+        return Decision::Do(Effect::NoteInitialized);
     }
     // The machine first: while the network is made it is allotted an address, which the network then has from the start.
     let control_plane = match &seen.control_plane {
@@ -288,6 +295,7 @@ mod tests {
             lost_addresses: false,
             kubeconfig: false,
             initialized: false,
+            noted: false,
             control_plane: None,
             endpoint_known: false,
             version: None,

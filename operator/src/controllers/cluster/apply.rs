@@ -39,6 +39,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
             let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
             delete_machines(&machines, world).await
         }
+        Effect::NoteInitialized => note_initialized(subject, world).await,
         Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
         Effect::CreateUpgrade => versions::create(subject, world).await,
         Effect::DeleteUpgrades => versions::delete(subject, world).await,
@@ -131,6 +132,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         node_cidr,
         bridge: names::bridge(&owned::uid(&subject.cluster)),
         machines: BTreeMap::new(),
+        initialized: false,
     };
     let uid = owned::uid(&subject.cluster);
     // Even where no answer comes it may have been written.
@@ -140,6 +142,17 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         .map_err(|e| Error::step("allocation", e))?;
     world.keep_allocations(&uid, stored);
     Ok(())
+}
+
+async fn note_initialized(subject: &Subject, world: &World) -> Result<(), Error> {
+    let Some(stored) = &subject.stored else {
+        return Ok(());
+    };
+    let noted = Allocations {
+        initialized: true,
+        ..stored.allocations.clone()
+    };
+    world.write_allocations(&subject.cluster, stored, &noted).await
 }
 
 async fn ensure_network(subject: &Subject, world: &World) -> Result<(), Error> {

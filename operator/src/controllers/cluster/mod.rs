@@ -15,6 +15,7 @@ use seedbed_crds::{DeletionPolicy, DevCluster};
 use seedbed_planner::cluster::{self, Decision};
 use seedbed_planner::effect::Effect as _;
 
+use super::allocations::Stored;
 use super::current::current;
 use super::failure::Failure;
 use super::world::World;
@@ -54,7 +55,10 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let subject = observe::subject(cluster, world).await?;
-    if !going && (is_initialized(&subject.cluster) || subject.is_bootstrapped()) && !subject.child_looked {
+    if !going
+        && (is_initialized(&subject.cluster, subject.stored.as_ref()) || subject.is_bootstrapped())
+        && !subject.child_looked
+    {
         return Ok(Action::requeue(FIRST_LOOK));
     }
     if going {
@@ -64,8 +68,10 @@ pub async fn reconcile(cached: &DevCluster, world: &World) -> Result<Action, Err
     }
 }
 
-fn is_initialized(cluster: &DevCluster) -> bool {
+/// Whether the control plane came up once: as the status says, or what is written down beside it, since a status may be lost.
+pub fn is_initialized(cluster: &DevCluster, stored: Option<&Stored>) -> bool {
     cluster.status.as_ref().is_some_and(|status| status.initialized)
+        || stored.is_some_and(|stored| stored.allocations.initialized)
 }
 
 async fn advance(api: &Api<DevCluster>, subject: &Subject, world: &World) -> Result<Action, Error> {

@@ -12,7 +12,7 @@ use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Probl
 use seedbed_planner::{Observed, address, names, template};
 
 use super::ranges::OnHost;
-use super::versions;
+use super::{is_initialized, versions};
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
@@ -120,9 +120,8 @@ async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevM
 /// Looks at a cluster that should exist.
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     let name = owned::name(&subject.cluster);
-    // A status may have been lost, as by a restore from a backup: a control plane that was upgraded is never taken for one that never came up.
-    let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized)
-        || versions::was_upgraded(subject, world);
+    let stored = subject.stored.as_ref();
+    let initialized = subject.is_bootstrapped() || is_initialized(&subject.cluster, stored);
     let api_server = access::api_server(&name, subject.stored.as_ref());
     let hash = template::control_plane_hash(&subject.cluster.spec);
     // They are made once there is a machine for them.
@@ -153,6 +152,7 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
         // Before there are keys it is not there either, and is not asked for.
         kubeconfig: (pki || initialized) && has_kubeconfig(subject, world).await?,
         initialized,
+        noted: stored.is_some_and(|stored| stored.allocations.initialized),
         control_plane: subject.control_plane().map(|m| ControlPlaneMachine {
             up_to_date: m.spec.template_hash == hash,
             deleting: m.metadata.deletion_timestamp.is_some(),

@@ -49,16 +49,6 @@ pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
     }))
 }
 
-/// Whether there is an upgrade that the cluster made by itself, which it does once it is initialised.
-pub fn was_upgraded(subject: &Subject, world: &World) -> bool {
-    let cluster = &subject.cluster;
-    let mut upgrades = world.upgrades_of(&owned::namespace(cluster), &owned::name(cluster));
-    upgrades.any(|made| {
-        upgrade::generation(&made).is_some()
-            && owned::owner_uid(&made, "DevCluster") == Some(owned::uid(cluster).as_str())
-    })
-}
-
 /// Names of the upgrades that are more than are kept.
 pub fn surplus(subject: &Subject, world: &World) -> Vec<String> {
     let cluster = &subject.cluster;

@@ -149,7 +149,9 @@ pub async fn apply(
                 let without = stored
                     .allocations
                     .without_machine(&subject.name(), &owned::uid(&subject.machine));
-                write_allocations(subject, world, stored, &without).await?;
+                world
+                    .write_allocations(&subject.cluster, stored, &without)
+                    .await?;
             }
         }
         Effect::Disown => host.disown_domain(&domain, owner).await?,
@@ -170,33 +172,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         .allocations
         .with_machine(&owned::uid(&subject.cluster), &name, &uid, &subject.plan.pod_cidr)
         .map_err(|e| Error::step("allocation", e))?;
-    write_allocations(subject, world, stored, &with).await
-}
-
-async fn write_allocations(
-    subject: &Subject,
-    world: &World,
-    stored: &allocations::Stored,
-    new: &seedbed_planner::allocation::Allocations,
-) -> Result<(), Error> {
-    let uid = owned::uid(&subject.cluster);
-    match allocations::replace(&world.context.client, &subject.cluster, stored, new).await {
-        Ok(stored) => {
-            world.keep_allocations(&uid, stored);
-            Ok(())
-        }
-        Err(error) => {
-            // Whoever wrote meanwhile knows better, or nobody knows what was written: read again.
-            world.allocations.forget(&uid);
-            Err(if error.conflict() {
-                Error::Conflict {
-                    object: format!("allocations of DevCluster {}", subject.owner.cluster),
-                }
-            } else {
-                Error::step("allocation", error)
-            })
-        }
-    }
+    world.write_allocations(&subject.cluster, stored, &with).await
 }
 
 fn allocated(subject: &Subject) -> Result<&seedbed_planner::allocation::MachineAllocation, Error> {

@@ -22,7 +22,7 @@ use super::access;
 use super::current::{current, let_go};
 use super::failure::Failure;
 use super::world::World;
-use super::{finalizer, owned, profile, transitions};
+use super::{cluster, finalizer, owned, profile, transitions};
 use crate::context::{Context, jittered};
 use crate::errors::Error;
 use crate::render::ClusterPlan;
@@ -122,7 +122,7 @@ pub fn is_superseded(machine: &DevMachine) -> bool {
 /// be told as unknown for a moment.
 fn is_first_look_awaited(subject: &Subject) -> bool {
     let cluster = &subject.cluster;
-    let initialized = cluster.status.as_ref().is_some_and(|status| status.initialized)
+    let initialized = cluster::is_initialized(cluster, subject.stored.as_ref())
         || subject.machine.spec.role == MachineRole::ControlPlane && is_bootstrapped(&subject.machine);
     let should_answer = cluster.metadata.deletion_timestamp.is_none() && initialized;
     should_answer && subject.child.as_ref().is_some_and(|child| !child.has_looked())

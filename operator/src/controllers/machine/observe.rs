@@ -21,7 +21,7 @@ use crate::child::{ChildApi, NodeShape};
 use crate::controllers::allocations::Stored;
 use crate::controllers::guest_jobs::{Progress, progress};
 use crate::controllers::world::World;
-use crate::controllers::{nodes, owned, pool, releases, room};
+use crate::controllers::{cluster, nodes, owned, pool, releases, room};
 use crate::render::ClusterPlan;
 
 /// Pause before a failed attempt is followed by the next, per attempt.
@@ -436,7 +436,7 @@ pub async fn leaving(subject: &Subject, now: Timestamp) -> (Leaving, Facts) {
     let cluster_leaving = subject.cluster.metadata.deletion_timestamp.is_some();
     let retain =
         cluster_leaving && subject.cluster.spec.deletion_policy == seedbed_crds::DeletionPolicy::Retain;
-    let initialized = subject.cluster.status.as_ref().is_some_and(|s| s.initialized);
+    let initialized = cluster::is_initialized(&subject.cluster, subject.stored.as_ref());
     // A worker may have become a node before the cluster's status says that there is a cluster.
     let began = subject
         .machine

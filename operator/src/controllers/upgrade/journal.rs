@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
-use seedbed_crds::{ClusterUpgrade, UpgradeStep, UpgradeUndo};
+use seedbed_crds::{ClusterUpgrade, DevCluster, UpgradeStep, UpgradeUndo};
 use seedbed_planner::upgrade::Version;
 use seedbed_planner::upgrade::saga::Saga;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,11 @@ impl Entry {
 }
 
 fn name(upgrade: &ClusterUpgrade) -> String {
-    format!("{}-upgrade", upgrade.spec.cluster_ref.name)
+    of_cluster(&upgrade.spec.cluster_ref.name)
+}
+
+fn of_cluster(cluster: &str) -> String {
+    format!("{cluster}-upgrade")
 }
 
 fn api(client: &Client, upgrade: &ClusterUpgrade) -> Api<ConfigMap> {
@@ -105,6 +109,16 @@ fn described(upgrade: &ClusterUpgrade, what: &str) -> String {
         owned::namespace(upgrade),
         name(upgrade)
     )
+}
+
+/// Whether some upgrade has the turn in the cluster, as the API server has it now.
+pub async fn has_turn(client: &Client, cluster: &DevCluster) -> Result<bool, Error> {
+    let (namespace, name) = (owned::namespace(cluster), of_cluster(&owned::name(cluster)));
+    let found = Api::<ConfigMap>::namespaced(client.clone(), &namespace)
+        .get_metadata_opt(&name)
+        .await
+        .map_err(|error| Error::api(format!("ConfigMap {namespace}/{name}: get"), error))?;
+    Ok(found.is_some())
 }
 
 /// Whose turn it is in the upgrade's cluster.

@@ -11,7 +11,7 @@ use super::journal::Entry;
 use super::observe;
 use crate::child::ChildApi;
 use crate::controllers::world::World;
-use crate::controllers::{access, owned};
+use crate::controllers::{access, cluster, owned};
 use crate::errors::Error;
 
 /// What was found of an upgrade whose records are lost.
@@ -33,10 +33,10 @@ pub async fn find(upgrade: &ClusterUpgrade, world: &World) -> Result<Lost, Error
     let Some(to) = Version::parse(&upgrade.spec.version) else {
         return Ok(Lost::Nothing);
     };
-    if !cluster.status.as_ref().is_some_and(|status| status.initialized) {
+    let stored = world.allocations(&cluster).await?;
+    if !cluster::is_initialized(&cluster, stored.as_ref()) {
         return Ok(Lost::Nothing);
     }
-    let stored = world.allocations(&cluster).await?;
     let Some(child) = access::child(world, &cluster, stored.as_ref()).await? else {
         return Ok(Lost::Unknown(
             "the address of its API server is not known yet".to_owned(),

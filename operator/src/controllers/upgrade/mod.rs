@@ -31,6 +31,7 @@ use crate::effect;
 use crate::errors::Error;
 use crate::status::describe;
 pub use guests::KEPT as GUESTS_KEPT;
+pub use journal::has_turn;
 use journal::{Entry, Turn};
 use lost::Lost;
 use observe::{Checked, Outlook};

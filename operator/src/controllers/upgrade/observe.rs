@@ -20,7 +20,7 @@ use seedbed_planner::upgrade::{Machines, Plan, Version, plan};
 use super::{checks, guests, subject};
 use crate::child::{ChildApi, ChildView};
 use crate::controllers::world::World;
-use crate::controllers::{access, machine, nodes, owned, releases, room};
+use crate::controllers::{access, cluster, machine, nodes, owned, releases, room};
 use crate::errors::Error;
 
 /// What there is to say of an upgrade.
@@ -65,7 +65,8 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         let message = "the cluster is being deleted".to_owned();
         return not_now(Summary::Progressing(Reason::Deleting, message));
     }
-    if !cluster.status.as_ref().is_some_and(|s| s.initialized) {
+    let stored = world.allocations(&cluster).await?;
+    if !cluster::is_initialized(&cluster, stored.as_ref()) {
         let message = "the cluster's control plane is not initialised yet; the upgrade is planned when it is";
         return not_now(Summary::Progressing(Reason::NotInitialized, message.to_owned()));
     }
@@ -73,7 +74,6 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
         let message = format!("spec.version: found {version}, expected a version such as v1.35.4");
         return not_now(Summary::Stalled(Reason::InvalidSpec, message));
     };
-    let stored = world.allocations(&cluster).await?;
     let mut runs = false;
     let unseen = |why: &str| {
         let checks = checks::untried(&upgrade.spec.checks, upgrade.spec.dry_run, why);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use seedbed_hypervisor::{Boot, DomainSpec, DomainType, Owner};
-use seedbed_simulated_api::{Kind, Subresource};
+use seedbed_simulated_api::Kind;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -107,13 +107,10 @@ impl Sim {
             }
             What::LoseStatus(cluster, which) => {
                 if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
-                    let kind = world.kind("ClusterUpgrade");
-                    let none = json!({"status": null});
-                    let _ = world
-                        .api()
-                        .with(|store| store.merge(&kind, NAMESPACE, &name, &none, Subresource::Status));
+                    let _ = world.lose_status("ClusterUpgrade", &name);
                 }
             }
+            What::LoseStatuses(cluster) => self.lose_statuses(CLUSTERS[*cluster]),
             What::LoseJournal(cluster) => {
                 let _ = world.delete("ConfigMap", &format!("{}-upgrade", CLUSTERS[*cluster]));
             }
@@ -144,6 +141,19 @@ impl Sim {
             .collect();
         names.sort();
         Chance::new(which).pick(&names).cloned()
+    }
+
+    /// The statuses of a cluster and of all that belongs to it are lost.
+    fn lose_statuses(&self, cluster: &str) {
+        for kind in ["ClusterUpgrade", "NodePool", "DevMachine", "DevCluster"] {
+            for object in self.world.all(kind) {
+                let name = path(&object, &["metadata", "name"]).unwrap_or_default();
+                let is_its = object["spec"]["clusterRef"]["name"] == cluster || name == cluster;
+                if is_its {
+                    let _ = self.world.lose_status(kind, name);
+                }
+            }
+        }
     }
 
     /// A user wants an upgrade of the cluster restored where it fails.

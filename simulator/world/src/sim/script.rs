@@ -71,6 +71,8 @@ pub(crate) enum What {
     DropUpgrade(usize, u64),
     /// A backup without statuses is restored, as far as one of them goes.
     LoseStatus(usize, u64),
+    /// The same of a cluster and all that belongs to it.
+    LoseStatuses(usize),
     /// Somebody deletes a cluster's journal.
     LoseJournal(usize),
     DeleteMachine(u64),
@@ -244,7 +246,7 @@ fn upgrades(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event
 
 /// The same of those that are carried out.
 fn carried_out(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
-    let many = if chance.happens(100_000) {
+    let many = if chance.happens(500_000) {
         1 + chance.below(7)
     } else {
         0
@@ -257,6 +259,7 @@ fn carried_out(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Ev
             4..=6 => What::Upgrade(cluster, chance.below(90)),
             7 | 8 => What::CancelUpgrade(cluster, chance.number()),
             9 => What::DropUpgrade(cluster, chance.number()),
+            10 if chance.happens(500_000) => What::LoseStatuses(cluster),
             10 => What::LoseStatus(cluster, chance.number()),
             _ => What::LoseJournal(cluster),
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use seedbed_simulation::objects::{cluster, pool, release};
 use seedbed_simulation::{Settings, Undisturbed, World};
+use seedbed_simulator::Failure;
 use serde_json::json;
 
 use super::run::{NEW, OLD, Run, in_time};
@@ -47,20 +48,38 @@ fn a_node_without_a_machine_does_not_hold_up_the_end_of_an_upgrade() {
     });
 }
 
+/// A cluster with a worker that is being made, and a release of the next version.
+fn being_made() -> Run {
+    let world = World::new(Settings::new(OLD), Arc::new(Undisturbed));
+    let run = Run {
+        operator: Some(world.operator()),
+        world,
+        name: String::new(),
+        workers: 1,
+        pools: 1,
+    };
+    run.world.create(release(NEW)).unwrap();
+    run.world.create(cluster("demo", "local", OLD)).unwrap();
+    run.world.create(pool("demo-w0", "demo", 1)).unwrap();
+    run
+}
+
+async fn until_all_are_new(run: &Run) {
+    run.until("all are of the new version", |run| {
+        let machines = run.world.all("DevMachine");
+        run.is_ready()
+            && machines.len() == 2
+            && machines
+                .iter()
+                .all(|m| m["spec"]["version"] == NEW && m["status"]["node"]["kubeletVersion"] == NEW)
+    })
+    .await;
+}
+
 #[test]
 fn a_worker_that_never_joined_is_made_anew_for_another_version() {
     in_time(async {
-        let world = World::new(Settings::new(OLD), Arc::new(Undisturbed));
-        let run = Run {
-            operator: Some(world.operator()),
-            world,
-            name: String::new(),
-            workers: 1,
-            pools: 1,
-        };
-        run.world.create(release(NEW)).unwrap();
-        run.world.create(cluster("demo", "local", OLD)).unwrap();
-        run.world.create(pool("demo-w0", "demo", 1)).unwrap();
+        let run = being_made();
         let version = |run: &Run| {
             run.world
                 .get("DevMachine", "demo-w0-0")
@@ -72,14 +91,58 @@ fn a_worker_that_never_joined_is_made_anew_for_another_version() {
         run.world
             .change("DevCluster", "demo", &json!({"version": NEW}))
             .unwrap();
-        run.until("all are of the new version", |run| {
-            run.is_ready()
-                && run
-                    .world
-                    .all("DevMachine")
-                    .iter()
-                    .all(|m| m["spec"]["version"] == NEW)
+        until_all_are_new(&run).await;
+    });
+}
+
+#[test]
+fn a_worker_that_joined_a_control_plane_that_is_made_anew_of_another_version_follows_it() {
+    in_time(async {
+        let run = being_made();
+        // Its API answers, and takes nodes, before it fails.
+        let machines = &run.world.host().machines;
+        machines.fail_jobs("default.demo-cp-0", 9, Failure::Late);
+        run.until("the worker is a node", |run| {
+            let worker = run.world.get("DevMachine", "demo-w0-0").unwrap_or_default();
+            worker["status"]["node"]["kubeletVersion"] == OLD
         })
         .await;
+        run.world
+            .change("DevCluster", "demo", &json!({"version": NEW}))
+            .unwrap();
+        machines.fail_no_jobs();
+        until_all_are_new(&run).await;
+    });
+}
+
+#[test]
+fn a_control_plane_is_not_made_anew_where_all_statuses_are_lost_whatever_has_changed_since() {
+    in_time(async {
+        let run = being_made();
+        run.until("it is Ready", Run::is_ready).await;
+        let files = json!([{"path": "/etc/motd", "content": "hello"}]);
+        run.world
+            .change("DevCluster", "demo", &json!({"files": files, "version": NEW}))
+            .unwrap();
+        run.until("it is upgraded", |run| {
+            let upgrade = run.world.get("ClusterUpgrade", &format!("demo-{NEW}"));
+            upgrade.is_some_and(|upgrade| upgrade["status"]["phase"] == "Done")
+        })
+        .await;
+        run.until("it is Ready", Run::is_ready).await;
+        let uid = |run: &Run| {
+            run.world
+                .get("DevMachine", "demo-cp-0")
+                .map(|m| m["metadata"]["uid"].clone())
+        };
+        let before = uid(&run);
+        for kind in ["ClusterUpgrade", "NodePool", "DevMachine", "DevCluster"] {
+            for object in run.world.all(kind) {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                run.world.lose_status(kind, name).unwrap();
+            }
+        }
+        run.until("it is Ready again", Run::is_ready).await;
+        assert_eq!(uid(&run), before);
     });
 }

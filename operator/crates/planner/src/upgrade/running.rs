@@ -21,6 +21,16 @@ pub fn of_held_pool<'a>(kubelets: impl Iterator<Item = &'a str>) -> Option<Strin
         .map(|version| version.to_string())
 }
 
+/// Whether a worker is left behind: the cluster has come to the version that is asked for, up to the control plane's kubelet, and the
+/// worker's is older.
+pub fn is_behind(asked: &str, control_plane_kubelet: Option<&str>, kubelet: Option<&str>) -> bool {
+    let version = |text: Option<&str>| text.and_then(Version::parse);
+    let asked = version(Some(asked));
+    asked.is_some()
+        && version(control_plane_kubelet) == asked
+        && version(kubelet).is_some_and(|kubelet| Some(kubelet) < asked)
+}
+
 /// The versions of a pool's kubelets, for people: each once, the oldest first; none where it has no node.
 pub fn told<'a>(kubelets: impl Iterator<Item = &'a str>) -> Option<String> {
     let versions: BTreeSet<_> = kubelets.filter_map(Version::parse).collect();
@@ -38,6 +48,27 @@ mod tests {
         assert_eq!(of_new_workers("v1.35.4", Some("v1.36.3")), "v1.36.3");
         assert_eq!(of_new_workers("v1.36.3", Some("v1.35.4+build")), "v1.35.4");
         assert_eq!(of_new_workers("v1.36.3", Some("")), "v1.36.3");
+    }
+
+    #[test]
+    fn a_worker_is_behind_once_its_cluster_has_come_to_what_is_asked_for() {
+        let (old, new) = (Some("v1.35.4"), Some("v1.36.3"));
+        assert!(is_behind("v1.36.3", new, old));
+        assert!(!is_behind("v1.36.3", new, new));
+        assert!(!is_behind("v1.36.3", old, old), "an upgrade brings both along");
+        assert!(
+            !is_behind("v1.35.4", new, old),
+            "what runs is not what is asked for"
+        );
+        assert!(
+            !is_behind("v1.36.3", None, old),
+            "nothing is known of the control plane"
+        );
+        assert!(!is_behind("v1.36.3", new, None), "it is no node");
+        assert!(
+            !is_behind("newest", Some("newest"), old),
+            "no version is asked for"
+        );
     }
 
     #[test]
