@@ -65,10 +65,14 @@ sim: ## Simulate the whole operator with faults (SEEDS=n FROM=s; VERBOSE=1: one 
 	@cargo build $(IN_SIM) --bin seedbed-sim
 	@$(SIMULATE) $(if $(VERBOSE),one $(FROM) --script --log --told,run --seeds $(SEEDS) --from $(FROM))
 
-# The programs that `sim` and `planted` run.
+# The programs that `sim`, `sim-test` and `planted` run.
 .PHONY: simulator
 simulator:
-	@cargo build $(IN_SIM) --bin seedbed-sim --test planted
+	@cargo build $(IN_SIM) --bin seedbed-sim --tests
+
+.PHONY: sim-test
+sim-test: ## Test the simulated operator: crash matrix, upgrade matrix, what seeds found
+	@cargo test $(IN_SIM) --tests
 
 .PHONY: bench-create
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)

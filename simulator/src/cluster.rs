@@ -1,5 +1,7 @@
 //! What stands in a child cluster's API.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -132,6 +134,25 @@ pub(crate) fn show_components(store: &mut Store, node: &NodeSpec, manifests: &Ma
     }
 }
 
+/// What the pod of etcd says of its members, as kubeadm writes it: of the one that there is.
+/// <https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/#generate-static-pod-manifest-for-local-etcd>.
+fn tell_members(etcd: &mut Value, name: &str, address: &str) {
+    let url = |port: u16| format!("https://{address}:{port}");
+    let (clients, peers) = (url(2379), url(2380));
+    etcd["metadata"]["annotations"]["kubeadm.kubernetes.io/etcd.advertise-client-urls"] =
+        clients.clone().into();
+    etcd["spec"]["containers"][0]["command"] = json!([
+        "etcd",
+        format!("--name={name}"),
+        format!("--initial-cluster={name}={peers}"),
+        format!("--initial-advertise-peer-urls={peers}"),
+        format!("--listen-peer-urls={peers}"),
+        format!("--advertise-client-urls={clients}"),
+        format!("--listen-client-urls=https://127.0.0.1:2379,{clients}"),
+        "--data-dir=/var/lib/etcd",
+    ]);
+}
+
 /// The etcd that kubeadm of that version wants. For the versions that this was written for it is the right one; it goes on likewise.
 fn etcd_tag(version: &str) -> String {
     let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok());
@@ -153,7 +174,7 @@ fn mirror(store: &mut Store, component: &str, tag: &str, node: &NodeSpec, now: T
             let _ = store.delete(&kind, "kube-system", &name, &at_once, now);
         }
     }
-    let pod = json!({
+    let mut pod = json!({
         "metadata": {
             "name": name, "labels": {"component": component, "tier": "control-plane"},
             "annotations": {"kubernetes.io/config.mirror": ""},
@@ -163,6 +184,11 @@ fn mirror(store: &mut Store, component: &str, tag: &str, node: &NodeSpec, now: T
             "containers": [{"name": component, "image": image}],
         },
     });
+    if component == "etcd"
+        && let Some(address) = &node.address
+    {
+        tell_members(&mut pod, &node.name, address);
+    }
     put(store, "pods", "kube-system", pod, now);
     let since = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let status = json!({
@@ -173,9 +199,37 @@ fn mirror(store: &mut Store, component: &str, tag: &str, node: &NodeSpec, now: T
     write_status(store, "pods", "kube-system", &name, &status);
 }
 
+/// The kubelets of these nodes, and what else runs on them, renew the leases that they hold.
+pub(crate) fn renew_leases(store: &mut Store, kubelets: &BTreeSet<String>, now: Timestamp) {
+    let Some(kind) = kind(store, "leases") else {
+        return;
+    };
+    let is_held = |lease: &&Value| {
+        let holder = lease["spec"]["holderIdentity"].as_str();
+        holder.is_some_and(|holder| kubelets.contains(holder))
+    };
+    let held: Vec<_> = ["kube-node-lease", "kube-system"]
+        .into_iter()
+        .flat_map(|namespace| {
+            let leases = store.list(&kind, namespace, Selector::all()).filter(is_held);
+            let names = leases.filter_map(|lease| lease["metadata"]["name"].as_str().map(str::to_owned));
+            names.map(move |name| (namespace, name)).collect::<Vec<_>>()
+        })
+        .collect();
+    let renewed = json!({"spec": {"renewTime": micros(now)}});
+    for (namespace, name) in held {
+        // It was there a moment ago.
+        let _ = store.merge(&kind, namespace, &name, &renewed, Subresource::Main);
+    }
+}
+
+fn micros(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
 /// A lease as its holder takes it.
 fn lease(store: &mut Store, namespace: &str, name: &str, holder: &str, seconds: u32, now: Timestamp) {
-    let at = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let at = micros(now);
     let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": seconds, "acquireTime": at, "renewTime": at});
     put(
         store,

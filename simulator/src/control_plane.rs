@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use seedbed_guest::GuestFile;
 use seedbed_simulated_api::{ApiServer, Store};
 
@@ -183,8 +184,12 @@ impl Machines {
         }
     }
 
-    /// Looks after the pods of a cluster for as long as that process is its API server.
+    /// Looks after the pods and leases of a cluster for as long as that process is its API server.
     pub(crate) fn tend(&self, address: Ipv4Addr, process: u64) {
+        self.tend_since(address, process, self.0.timers.now());
+    }
+
+    fn tend_since(&self, address: Ipv4Addr, process: u64, renewed: Timestamp) {
         self.after(HOUSEKEEPING, move |machines| {
             let (is_its, kubelets) = {
                 let state = machines.lock();
@@ -193,8 +198,16 @@ impl Machines {
                 (is_its, state.kubelets(address))
             };
             if is_its {
-                machines.with_api(address, |store, now| workload::tend(store, &kubelets, now));
-                machines.tend(address, process);
+                let now = machines.0.timers.now();
+                let since = now.duration_since(renewed).unsigned_abs();
+                let renews = machines.timing().renew.is_some_and(|every| since >= every);
+                machines.with_api(address, |store, now| {
+                    workload::tend(store, &kubelets, now);
+                    if renews {
+                        cluster::renew_leases(store, &kubelets, now);
+                    }
+                });
+                machines.tend_since(address, process, if renews { now } else { renewed });
             }
         });
     }
@@ -220,7 +233,7 @@ impl Machines {
     pub(crate) fn with_api<T>(
         &self,
         address: Ipv4Addr,
-        work: impl FnOnce(&mut Store, jiff::Timestamp) -> T,
+        work: impl FnOnce(&mut Store, Timestamp) -> T,
     ) -> Option<T> {
         let api = self.api(address)?;
         let now = self.0.timers.now();

@@ -6,7 +6,7 @@
 //!
 //! What takes time takes the time that [`Timing`] says, by timers of whoever drives the simulation ([`Timers`]). What is not
 //! simulated: what kubeadm's configuration says beyond names, addresses, versions, tokens and taints; pods' containers; controllers of the
-//! child but its scheduler's choice of a node, and those of disruption budgets and of pods whose node is gone; that leases are renewed;
+//! child but its scheduler's choice of a node, and those of disruption budgets and of pods whose node is gone;
 //! etcd beyond its pod and what [`Facts`] says of it, its snapshots' content included; what kube-proxy and `CoreDNS` are of; that versions differ in what they serve;
 //! the network between machines. Certificates and connections are those of whoever is told of the control planes
 //! ([`ControlPlanes`]); without one, the APIs are called in the process.

@@ -34,6 +34,9 @@ pub struct Timing {
     pub kubelet: Duration,
     /// From the beginning of a job that replaces kube-proxy and CoreDNS to its end.
     pub addons: Duration,
+    /// Between two renewals of a lease by its holder, in steps of five seconds. None: a lease stays as it was taken, which spares a
+    /// simulation of many hours nearly all that would happen in it.
+    pub renew: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -53,6 +56,7 @@ impl Default for Timing {
             control_plane: Duration::from_secs(20),
             kubelet: Duration::from_secs(4),
             addons: Duration::from_secs(4),
+            renew: Some(Duration::from_secs(10)),
         }
     }
 }

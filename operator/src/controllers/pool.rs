@@ -18,7 +18,7 @@ use seedbed_planner::{names, template};
 use super::behind::behind;
 use super::current::{current, let_go};
 use super::world::World;
-use super::{finalizer, machine, owned, profile, transitions};
+use super::{finalizer, machine, owned, profile, transitions, upgrade};
 use crate::context::jittered;
 use crate::effect;
 use crate::errors::Error;
@@ -272,6 +272,11 @@ async fn carry_out(
     let api = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(pool));
     if !plan.create.is_empty() {
         stays(cluster, world).await?;
+        // The cache may not know that one is under way: one whose status was lost a moment ago, for example.
+        if upgrade::has_turn(&world.context.client, cluster).await? {
+            let object = describe(cluster);
+            return Err(Error::Conflict { object });
+        }
     }
     let version = version(pool, cluster, machines, world);
     for index in &plan.create {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -19,7 +19,8 @@ use crate::context::Clock;
 const CALLS: usize = 4;
 /// How many more are under way that wait for its guests, their agents or what lets go of a disk; each may be silent by itself.
 const AGENT_CALLS: usize = 8;
-/// How long a call waits for its turn. Where all that are under way have been so for as long, none waits.
+/// How long a call waits for its turn. Where all that are under way have been so for as long, or the last one that ended was not answered,
+/// none waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lets so many calls to a host be under way at once, and turns others away with [`Fault::Busy`] rather than have them wait for a host
@@ -62,8 +63,13 @@ impl Around for Bounded {
         call: Call<'_>,
         run: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let _turn = self.turn(&call).await?;
-        run.await
+        let turn = self.turn(&call).await?;
+        let result = run.await;
+        let is_answer = !matches!(result, Err(Fault::TimedOut { .. } | Fault::Unavailable { .. }));
+        if let Some(turn) = turn.filter(|_| is_answer) {
+            turn.answered();
+        }
+        result
     }
 }
 
@@ -71,20 +77,38 @@ impl Around for Bounded {
 struct Gate {
     size: usize,
     turns: Arc<Semaphore>,
-    /// When each call began that is under way, by the order in which they began.
-    begun: Arc<Mutex<BTreeMap<u64, Duration>>>,
+    calls: Arc<Mutex<Calls>>,
+}
+
+/// The calls that a gate let through.
+#[derive(Default)]
+struct Calls {
+    /// When each began that is under way, by the order in which they began.
+    begun: BTreeMap<u64, Duration>,
+    /// Whether the last one that ended was given up.
+    is_silent: bool,
 }
 
 /// A call that is under way, for as long as it lives.
 struct Turn {
     number: u64,
-    begun: Arc<Mutex<BTreeMap<u64, Duration>>>,
+    calls: Arc<Mutex<Calls>>,
+    is_answered: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// It was answered, whatever the answer is.
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.begun).remove(&self.number);
+        let mut calls = lock(&self.calls);
+        calls.begun.remove(&self.number);
+        calls.is_silent = !self.is_answered;
     }
 }
 
@@ -93,7 +117,7 @@ impl Gate {
         Self {
             size,
             turns: Arc::new(Semaphore::new(size)),
-            begun: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -102,7 +126,7 @@ impl Gate {
         if let Ok(permit) = self.turns.clone().try_acquire_owned() {
             return Some(self.begin(permit, clock));
         }
-        if self.all_are_overdue(clock.elapsed()) {
+        if self.is_silent(clock.elapsed()) {
             return None;
         }
         let turn = pin!(self.turns.clone().acquire_owned());
@@ -113,25 +137,26 @@ impl Gate {
     }
 
     fn begin(&self, permit: OwnedSemaphorePermit, clock: &dyn Clock) -> Turn {
-        let mut begun = lock(&self.begun);
-        let number = begun.last_key_value().map_or(0, |(last, _)| last + 1);
-        begun.insert(number, clock.elapsed());
+        let mut calls = lock(&self.calls);
+        let number = calls.begun.last_key_value().map_or(0, |(last, _)| last + 1);
+        calls.begun.insert(number, clock.elapsed());
         Turn {
             number,
-            begun: self.begun.clone(),
+            calls: self.calls.clone(),
+            is_answered: false,
             _permit: permit,
         }
     }
 
-    fn all_are_overdue(&self, now: Duration) -> bool {
-        let begun = lock(&self.begun);
+    fn is_silent(&self, now: Duration) -> bool {
+        let calls = lock(&self.calls);
         let is_overdue = |since: &Duration| now.saturating_sub(*since) >= PATIENCE;
-        begun.len() == self.size && begun.values().all(is_overdue)
+        calls.is_silent || calls.begun.len() == self.size && calls.begun.values().all(is_overdue)
     }
 }
 
-fn lock(begun: &Mutex<BTreeMap<u64, Duration>>) -> std::sync::MutexGuard<'_, BTreeMap<u64, Duration>> {
-    begun.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -220,6 +245,31 @@ mod tests {
         };
         assert_eq!(futures::join!(waits, ends).0, Ok(1));
         assert_eq!(begun.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_at_a_host_whose_last_call_was_given_up_until_it_answers_one() {
+        let bounded = Arc::new(Bounded::new(virtual_clock()));
+        let silent = async {
+            Err::<u8, _>(Fault::TimedOut {
+                operation: String::new(),
+                limit: Duration::from_secs(10),
+            })
+        };
+        assert!(bounded.around(call("domain"), silent).await.is_err());
+        let answers = hanging(&bounded, "domain", CALLS);
+        tokio::task::yield_now().await;
+        // None of those has been under way for long.
+        let turned_away = answered(&bounded, "domain").now_or_never();
+        assert!(
+            matches!(turned_away, Some(Err(Fault::Busy { .. }))),
+            "{turned_away:?}"
+        );
+        answers.send_replace(true);
+        tokio::task::yield_now().await;
+        let _answers = hanging(&bounded, "domain", CALLS);
+        tokio::task::yield_now().await;
+        assert_eq!(answered(&bounded, "domain").now_or_never(), None);
     }
 
     #[tokio::test(start_paused = true)]

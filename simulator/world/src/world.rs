@@ -52,7 +52,10 @@ impl Settings {
             seed: 0,
             version: version.to_owned(),
             hosts: BTreeMap::from([("local".to_owned(), "10.64.0.0/16".to_owned())]),
-            timing: Timing::default(),
+            timing: Timing {
+                renew: None,
+                ..Timing::default()
+            },
             memory_bytes: 256 << 30,
             election: false,
         }

@@ -110,6 +110,20 @@ pub fn is_node(machine: &DevMachine) -> bool {
     machine.metadata.deletion_timestamp.is_none() && is_bootstrapped(machine)
 }
 
+/// Whether it is no node yet, and may become one: it neither gave up, nor waits to be replaced.
+pub fn may_join(machine: &DevMachine) -> bool {
+    let bootstrap = machine
+        .status
+        .as_ref()
+        .and_then(|status| status.bootstrap.as_ref());
+    let has_come_to_its_end = bootstrap.is_some_and(|bootstrap| match bootstrap.phase {
+        BootstrapPhase::Started => false,
+        BootstrapPhase::Failed => bootstrap.attempt >= machine::MAX_ATTEMPTS,
+        BootstrapPhase::Succeeded => true,
+    });
+    machine.metadata.deletion_timestamp.is_none() && !has_come_to_its_end && !is_superseded(machine)
+}
+
 /// Whether it says that it is of another version than new workers of its pool, and waits to be replaced.
 pub fn is_superseded(machine: &DevMachine) -> bool {
     let conditions = machine.status.iter().flat_map(|status| &status.conditions);

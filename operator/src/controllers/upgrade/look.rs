@@ -23,7 +23,7 @@ use super::subject::{Reached, Subject};
 use crate::child::CLOSED_BY_ANNOTATION;
 use crate::controllers::guest_jobs::{Progress, progress};
 use crate::controllers::world::World;
-use crate::controllers::{nodes, owned};
+use crate::controllers::{machine, nodes, owned};
 
 /// What decides, and the ways to the machines that it speaks of.
 pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<Reached>) {
@@ -122,6 +122,9 @@ async fn machine(
     world: &World,
 ) -> Machine {
     let mut machine = unseen(&owned::name(&one.machine), "not looked at");
+    if !machine::is_bootstrapped(&one.machine) {
+        return unseen(&machine.name, "it has not joined the cluster yet");
+    }
     let is_kubelet = step.phase == UpgradePhase::Nodes && !is_undone(step);
     let is_pool = is_kubelet && one.machine.spec.pool_ref.is_some();
     if is_kubelet {

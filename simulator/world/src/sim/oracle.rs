@@ -32,6 +32,8 @@ pub(crate) struct Oracle {
 struct State {
     /// Up to where the seed's changes were looked at.
     revision: u64,
+    /// UIDs of the clusters that were told as initialised, whatever became of their statuses.
+    initialized: BTreeSet<String>,
     /// When an object's spec or deletion was last written by a user, by its UID.
     changed: BTreeMap<String, Duration>,
     /// All machines that there ever were: their cluster's UID, by their own.
@@ -49,6 +51,8 @@ struct State {
     secrets: Secrets,
     /// Tokens of the jobs that were begun.
     jobs: BTreeSet<String>,
+    /// The token that each machine's status had last, by the machine's UID.
+    of_machines: BTreeMap<String, String>,
     /// Tokens of jobs that upgrades have written down.
     of_upgrades: BTreeSet<String>,
     /// What is somebody else's and what the present call would change.
@@ -237,7 +241,7 @@ impl Oracle {
                     NAMESPACE,
                     &begun,
                     &mut state.jobs,
-                    &state.of_upgrades,
+                    (&state.of_machines, &state.of_upgrades),
                 )
             });
             if let Some(problem) = problem {
@@ -403,6 +407,36 @@ fn is_going(object: &Value) -> bool {
     path(object, &["metadata", "deletionTimestamp"]).is_some()
 }
 
+fn is_initialized(cluster: &Value) -> bool {
+    cluster["status"]["initialized"] == Value::Bool(true)
+}
+
+impl State {
+    /// Remembers what counts later on, whatever becomes of the object.
+    fn remember(&mut self, kind: &str, object: &Value, before: Option<&Value>, now: Duration) {
+        let id = uid(object).to_owned();
+        match kind {
+            "DevCluster" => {
+                if is_initialized(object) {
+                    self.initialized.insert(id.clone());
+                }
+                let retained = |before| path(before, &["spec", "deletionPolicy"]) == Some("Retain");
+                if before.is_some_and(retained) {
+                    self.retaining.insert(id, now);
+                }
+            }
+            "DevMachine" => {
+                let cluster = owner(object, "DevCluster").unwrap_or_default();
+                if let Some(token) = path(object, &["status", "bootstrap", "token"]) {
+                    self.of_machines.insert(id.clone(), token.to_owned());
+                }
+                self.machines.insert(id, cluster);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn examine(
     event: &Event,
     author: Option<&Step>,
@@ -434,15 +468,7 @@ fn examine(
     if author.is_none() && spec_changed || deleted || before.is_none() {
         state.changed.insert(id.to_owned(), now);
     }
-    if kind == "DevCluster"
-        && before.is_some_and(|before| path(before, &["spec", "deletionPolicy"]) == Some("Retain"))
-    {
-        state.retaining.insert(id.to_owned(), now);
-    }
-    if kind == "DevMachine" {
-        let cluster = owner(object, "DevCluster").unwrap_or_default();
-        state.machines.insert(id.to_owned(), cluster);
-    }
+    state.remember(kind, object, before, now);
     if author.is_some() && spec_changed {
         return Some(format!("the spec of {kind} {name} is written"));
     }
@@ -457,7 +483,7 @@ fn examine(
             "metadata of {kind} {name}, which a user made, are written"
         ));
     }
-    if let Some(problem) = wrongly_said(event, author, hosts, &state.late) {
+    if let Some(problem) = author.and_then(|author| wrongly_said(event, author, hosts, state)) {
         return Some(format!("{kind} {name}: {problem}"));
     }
     if kind == "DevMachine"
@@ -471,10 +497,11 @@ fn examine(
     }
     match (kind, event.change) {
         ("DevMachine", Change::Modified) => {
+            author?;
             if let Some(problem) = before.and_then(|before| identity(before, object)) {
                 return Some(format!("DevMachine {name}: {problem}"));
             }
-            (author.is_some() && deleted)
+            deleted
                 .then(|| wrongly_deleted(object, &Objects(store), now, state))
                 .flatten()
         }
@@ -514,18 +541,17 @@ fn examine(
 }
 
 /// What a status says that cannot be so.
-fn wrongly_said(
-    event: &Event,
-    author: Option<&Step>,
-    hosts: &[Inventory],
-    late: &BTreeSet<String>,
-) -> Option<String> {
-    let before = event.before.as_ref();
-    let back = before.and_then(|before| order::back(event.kind.kind, before, &event.object));
-    if back.is_some() || author.is_none_or(|step| !step.object.ends_with("/status")) {
+fn wrongly_said(event: &Event, author: &Step, hosts: &[Inventory], state: &State) -> Option<String> {
+    let (before, object) = (event.before.as_ref(), &event.object);
+    let was_initialized = state.initialized.contains(uid(object)) && !is_going(object);
+    if was_initialized && !object["status"].is_null() && !is_initialized(object) {
+        return Some("it is not initialised any more".to_owned());
+    }
+    let back = before.and_then(|before| order::back(event.kind.kind, before, object));
+    if back.is_some() || !author.object.ends_with("/status") {
         return back;
     }
-    order::blind(&event.object).or_else(|| order::unmade(&event.object, hosts, late))
+    order::blind(object).or_else(|| order::unmade(object, hosts, &state.late))
 }
 
 /// What a machine got once stays its own.
@@ -554,7 +580,7 @@ fn wrongly_deleted(machine: &Value, objects: &Objects<'_>, now: Duration, state:
         return None;
     }
     if path(machine, &["spec", "role"]) == Some("ControlPlane") {
-        let initialized = cluster["status"]["initialized"] == Value::Bool(true);
+        let initialized = state.initialized.contains(uid(cluster));
         return initialized.then(|| format!("the control plane {name} of an initialised cluster is deleted"));
     }
     let pool = objects.by_uid("NodePool", &owner(machine, "NodePool")?)?;

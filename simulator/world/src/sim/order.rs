@@ -1,7 +1,7 @@
 //! Rules about order: what has to be written down before it is done, what has to be gone before something else goes, and what never
 //! goes back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_hypervisor::{DomainFacts, Inventory, Owner, PowerState};
 use seedbed_simulated_api::Change;
@@ -54,13 +54,13 @@ pub(crate) fn somebody_elses(step: &Step, contents: &Inventory) -> Option<String
     }
 }
 
-/// A job that was begun and is written down neither in its machine's status nor in an upgrade's; looked at once for each.
+/// A job that was begun and was last written down neither in its machine's status nor in an upgrade's; looked at once for each.
 pub(crate) fn job_ahead(
     objects: &Objects<'_>,
     namespace: &str,
     begun: &[(String, String)],
     known: &mut BTreeSet<String>,
-    of_upgrades: &BTreeSet<String>,
+    (of_machines, of_upgrades): (&BTreeMap<String, String>, &BTreeSet<String>),
 ) -> Option<String> {
     let mut ahead = None;
     for (domain, token) in begun {
@@ -73,11 +73,11 @@ pub(crate) fn job_ahead(
         let machine = objects
             .all("DevMachine")
             .find(|m| path(m, &["metadata", "name"]) == name);
-        let written = machine.and_then(|m| path(m, &["status", "bootstrap", "token"]));
-        if written != Some(token.as_str()) {
+        let written = machine.and_then(|m| of_machines.get(uid(m)));
+        if written != Some(token) {
             ahead = Some(format!(
                 "job {token} is begun in {domain}, whose machine's status has {}",
-                written.unwrap_or("none")
+                written.map_or("none", String::as_str)
             ));
         }
     }
@@ -87,10 +87,6 @@ pub(crate) fn job_ahead(
 /// What a status says that cannot be so after what it said before.
 pub(crate) fn back(kind: &str, before: &Value, after: &Value) -> Option<String> {
     match kind {
-        "DevCluster" => {
-            let is = |object: &Value| object["status"]["initialized"] == Value::Bool(true);
-            (is(before) && !is(after)).then(|| "it is not initialised any more".to_owned())
-        }
         "DevMachine" => {
             let of = |object: &Value| {
                 let bootstrap = &object["status"]["bootstrap"];

@@ -1,11 +1,13 @@
 //! What seeds found of upgrades, each by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seedbed_simulation::objects::{cluster, pool, release};
 use seedbed_simulation::{Settings, Undisturbed, World};
 use seedbed_simulator::Failure;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::run::{NEW, OLD, Run, in_time};
 
@@ -144,5 +146,26 @@ fn a_control_plane_is_not_made_anew_where_all_statuses_are_lost_whatever_has_cha
         }
         run.until("it is Ready again", Run::is_ready).await;
         assert_eq!(uid(&run), before);
+    });
+}
+
+#[test]
+fn a_worker_that_has_not_joined_is_waited_for_before_anything_changes() {
+    in_time(async {
+        let run = Run::begun("Snapshot", 1, 1, false).await;
+        // As if it had only just begun to join: nobody can say how far it is.
+        run.world.host().machines.set_mute("default.demo-w0-0", true);
+        run.world.lose_status("DevMachine", "demo-w0-0").unwrap();
+        run.until("it is preloaded", |run| run.phase() == "Preload").await;
+        sleep(Duration::from_mins(20)).await;
+        assert_eq!(run.phase(), "Preload");
+        let told = run.said("Progressing").2;
+        assert!(
+            told.contains("demo-w0-0: it has not joined the cluster yet"),
+            "{told}"
+        );
+        run.world.host().machines.set_mute("default.demo-w0-0", false);
+        run.until("it is done", |run| run.phase() == "Done").await;
+        run.is_of_one_version(NEW, &[]).await;
     });
 }
