@@ -104,8 +104,7 @@ impl<K> Feed<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    /// The objects of another kind that a change concerns, where the change is one of what matters to them: that an object came,
-    /// went, or has another `what_matters` than before.
+    /// The objects of another kind that a change concerns, where the change is one of what matters to them.
     pub fn concerns_when<M, T, F, I>(
         &self,
         what_matters: fn(&K) -> M,
@@ -118,23 +117,30 @@ where
         I: IntoIterator<Item = ObjectRef<Guarded<T>>> + Send,
         I::IntoIter: Send,
     {
+        self.changes_of(what_matters)
+            .flat_map(move |object| futures::stream::iter(whom(object.as_ref())))
+    }
+
+    /// Every object that came, went, or has another `what_matters` than before.
+    pub fn changes_of<M: PartialEq + Send + 'static>(
+        &self,
+        what_matters: fn(&K) -> M,
+    ) -> impl Stream<Item = Arc<Guarded<K>>> + Send + use<K, M> {
         let store = self.store();
         let mut known: HashMap<ObjectRef<Guarded<K>>, M> = HashMap::new();
-        self.changes()
-            .filter(move |object| {
-                let reference = ObjectRef::from_obj(object.as_ref());
-                // The cache has the change already: what is not there any more is gone.
-                let now = store
-                    .get(&reference)
-                    .and_then(|found| found.0.as_ref().ok().map(what_matters));
-                let changed = known.get(&reference) != now.as_ref() || now.is_none();
-                match now {
-                    Some(now) => known.insert(reference, now),
-                    None => known.remove(&reference),
-                };
-                futures::future::ready(changed)
-            })
-            .flat_map(move |object| futures::stream::iter(whom(object.as_ref())))
+        self.changes().filter(move |object| {
+            let reference = ObjectRef::from_obj(object.as_ref());
+            // The cache has the change already: what is not there any more is gone.
+            let now = store
+                .get(&reference)
+                .and_then(|found| found.0.as_ref().ok().map(what_matters));
+            let changed = known.get(&reference) != now.as_ref() || now.is_none();
+            match now {
+                Some(now) => known.insert(reference, now),
+                None => known.remove(&reference),
+            };
+            futures::future::ready(changed)
+        })
     }
 }
 

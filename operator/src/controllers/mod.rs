@@ -26,6 +26,7 @@ mod releases;
 mod room;
 mod said;
 mod secrets;
+mod spread;
 mod transitions;
 mod turns;
 mod upgrade;
@@ -51,6 +52,7 @@ use crate::reconcile;
 use crate::triggers::Triggers;
 use feed::Feed;
 use index::Index;
+use spread::spread;
 use world::{Guarded, World};
 
 /// Runs all controllers until `stop` is ready and what was begun is finished.
@@ -242,7 +244,10 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
         .reconcile_on(
             feeds
                 .hosts
-                .concerns_when(of_host, move |host| clusters_on(&on_host, &host.name_any())),
+                .changes_of(of_host)
+                .flat_map_unordered(None, move |host| {
+                    spread(&on_host.context.clock, clusters_on(&on_host, &host.name_any()))
+                }),
         )
         .reconcile_on(
             feeds
@@ -388,17 +393,23 @@ fn machines_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
             let machine = owner.machine.as_ref()?;
             Some(ObjectRef::new(machine).within(&owner.namespace))
         }))
-        .reconcile_on(world.context.hosts.triggers().flat_map(move |trigger| {
-            let concerned = match &trigger.domain {
-                Some(domain) => seedbed_planner::names::machine_of_domain(domain)
-                    .filter(|(namespace, name)| on_host.is_on_host(namespace, name, &trigger.host))
-                    .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
-                    .into_iter()
-                    .collect(),
-                None => references(&on_host.machine_index, &index::of_host(&trigger.host)),
-            };
-            futures::stream::iter(concerned)
-        }))
+        .reconcile_on(
+            world
+                .context
+                .hosts
+                .triggers()
+                .flat_map_unordered(None, move |trigger| {
+                    let concerned = match &trigger.domain {
+                        Some(domain) => seedbed_planner::names::machine_of_domain(domain)
+                            .filter(|(namespace, name)| on_host.is_on_host(namespace, name, &trigger.host))
+                            .map(|(namespace, name)| ObjectRef::new(name).within(namespace))
+                            .into_iter()
+                            .collect(),
+                        None => references(&on_host.machine_index, &index::of_host(&trigger.host)),
+                    };
+                    spread(&on_host.context.clock, concerned)
+                }),
+        )
 }
 
 /// An upgrade is looked at again when its cluster, that one's pools and machines, or its target's release change.
