@@ -347,6 +347,7 @@ mod tests {
     fn without_keys(initialized: bool, begun: bool) -> Decision {
         advance(&Seen {
             initialized,
+            noted: initialized,
             allocated: true,
             control_plane: Some(ControlPlaneMachine {
                 up_to_date: true,
@@ -374,6 +375,7 @@ mod tests {
     fn a_lost_control_plane_is_not_made_anew() {
         let seen = Seen {
             initialized: true,
+            noted: true,
             allocated: true,
             pki: true,
             ..new_cluster()
@@ -382,5 +384,27 @@ mod tests {
             advance(&seen),
             Decision::Stalled(Reason::NotInitialized, _)
         ));
+    }
+
+    #[test]
+    fn a_control_plane_that_came_up_is_not_replaced_and_that_it_did_is_written_down_first() {
+        let mut seen = Seen {
+            initialized: true,
+            allocated: true,
+            pki: true,
+            network: Observed::Known(NetworkState::Active),
+            control_plane: Some(ControlPlaneMachine {
+                up_to_date: false,
+                deleting: false,
+                begun: false,
+            }),
+            kubeconfig: true,
+            ..new_cluster()
+        };
+        assert_eq!(advance(&seen), Decision::Do(Effect::NoteInitialized));
+        seen.noted = true;
+        assert_eq!(advance(&seen), Decision::Settled);
+        (seen.initialized, seen.noted) = (false, false);
+        assert_eq!(advance(&seen), Decision::Do(Effect::ReplaceControlPlane));
     }
 }

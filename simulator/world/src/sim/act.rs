@@ -53,8 +53,7 @@ impl Sim {
                 let _ = world.change("NodePool", POOLS[*pool].0, &spec);
             }
             What::ResizeControlPlane(cluster, gib) => {
-                let found = world.get("DevCluster", CLUSTERS[*cluster]);
-                if found.is_some_and(|found| found["status"]["initialized"] != json!(true)) {
+                if !self.came_up(CLUSTERS[*cluster]) {
                     let spec = json!({"controlPlane": {"machine": {"memory": format!("{gib}Gi")}}});
                     let _ = world.change("DevCluster", CLUSTERS[*cluster], &spec);
                 }
@@ -141,6 +140,15 @@ impl Sim {
             .collect();
         names.sort();
         Chance::new(which).pick(&names).cloned()
+    }
+
+    /// Whether a cluster's control plane has come up: who knows that does not ask for another one, also where nothing refuses it because a
+    /// status was lost.
+    fn came_up(&self, cluster: &str) -> bool {
+        let allocations = self.world.get("ConfigMap", &format!("{cluster}-allocations"));
+        let is_noted = allocations.is_some_and(|found| found.to_string().contains("initialized"));
+        let machine = self.world.get("DevMachine", &format!("{cluster}-cp-0"));
+        is_noted || machine.is_some_and(|found| found["status"]["bootstrap"]["phase"] == "Succeeded")
     }
 
     /// The statuses of a cluster and of all that belongs to it are lost.
