@@ -52,11 +52,9 @@ impl Sim {
                 let spec = json!({"machine": {"memory": format!("{gib}Gi")}});
                 let _ = world.change("NodePool", POOLS[*pool].0, &spec);
             }
-            What::ResizeControlPlane(cluster, gib) => {
-                if !self.came_up(CLUSTERS[*cluster]) {
-                    let spec = json!({"controlPlane": {"machine": {"memory": format!("{gib}Gi")}}});
-                    let _ = world.change("DevCluster", CLUSTERS[*cluster], &spec);
-                }
+            What::ResizeControlPlane(cluster, gib) if !self.came_up(CLUSTERS[*cluster]) => {
+                let spec = json!({"controlPlane": {"machine": {"memory": format!("{gib}Gi")}}});
+                let _ = world.change("DevCluster", CLUSTERS[*cluster], &spec);
             }
             What::Pause(cluster, paused) => {
                 let _ = world.change("DevCluster", CLUSTERS[*cluster], &json!({"paused": paused}));
