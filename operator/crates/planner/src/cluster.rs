@@ -96,7 +96,7 @@ crate::effect::effects! {
         CreateControlPlane => "making the control plane's machine",
         /// Delete the object of a control plane that was never initialised and is not made from the present spec.
         ReplaceControlPlane => "replacing the control plane's machine",
-        /// Write down that the control plane came up.
+        /// Write down that the control plane came up, once the status says so and its spec cannot be changed any more.
         NoteInitialized => "writing down that the control plane came up",
         /// Write the administrator's kubeconfig.
         WriteKubeconfig => "writing the kubeconfig",
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_plane_that_came_up_is_not_replaced_and_that_it_did_is_written_down_first() {
+    fn a_control_plane_that_came_up_is_not_replaced_and_that_it_did_is_written_down() {
         let mut seen = Seen {
             initialized: true,
             allocated: true,

@@ -121,7 +121,7 @@ async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevM
 pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
     let name = owned::name(&subject.cluster);
     let stored = subject.stored.as_ref();
-    let initialized = subject.is_bootstrapped() || is_initialized(&subject.cluster, stored);
+    let initialized = is_initialized(&subject.cluster, stored);
     let api_server = access::api_server(&name, subject.stored.as_ref());
     let hash = template::control_plane_hash(&subject.cluster.spec);
     // They are made once there is a machine for them.

@@ -42,7 +42,7 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         .filter(|m| m.spec.role == MachineRole::Worker)
         .collect();
     let desired_workers: i32 = pools.iter().map(|p| p.spec.replicas).sum();
-    let initialized = old.initialized || seen.noted;
+    let initialized = seen.initialized || subject.is_bootstrapped();
     let ready = subject.machines.iter().filter(|m| machine::is_ready(m)).count();
     let mut findings = vec![
         spec(seen),
