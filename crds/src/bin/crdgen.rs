@@ -35,6 +35,10 @@ fn generate() -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
 }
 
 fn write(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    // An option that somebody hoped for is no folder to make.
+    if folder.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        return Err("not a folder; usage: crdgen [FOLDER]".into());
+    }
     std::fs::create_dir_all(folder)?;
     for (name, text) in generate()? {
         std::fs::write(folder.join(name), text)?;
