@@ -12,17 +12,46 @@ pub(crate) fn tend(store: &mut Store, kubelets: &BTreeSet<String>, now: Timestam
     let Some(pods) = store.kinds().of_plural("pods").cloned() else {
         return;
     };
-    for pod in all(store, &pods) {
-        match pod["spec"]["nodeName"].as_str() {
-            None => schedule(store, &pods, pod),
-            Some(node) if !is_there(store, node) => end(store, &pods, &pod, now),
-            Some(node) if kubelets.contains(node) => run(store, &pods, &pod, now),
-            Some(_) => {}
+    // Most pods run, and nothing is done with them.
+    let open = store.list(&pods, "", Selector::all()).filter_map(|pod| {
+        let next = wants(store, pod, kubelets, now)?;
+        Some((pod.clone(), next))
+    });
+    for (pod, next) in open.collect::<Vec<_>>() {
+        match next {
+            Next::Schedule => schedule(store, &pods, pod),
+            Next::Run => run(store, &pods, pod),
+            Next::End => end(store, &pods, &pod, now),
         }
     }
     count_budgets(store, &pods);
     if !kubelets.is_empty() {
         end_jobs(store, now);
+    }
+}
+
+/// What is to be done with a pod.
+enum Next {
+    Schedule,
+    Run,
+    End,
+}
+
+/// What is to be done with that pod now. A kubelet runs it, or ends it once its grace is over.
+fn wants(store: &Store, pod: &Value, kubelets: &BTreeSet<String>, now: Timestamp) -> Option<Next> {
+    let Some(node) = pod["spec"]["nodeName"].as_str() else {
+        return Some(Next::Schedule);
+    };
+    if !is_there(store, node) {
+        return Some(Next::End);
+    }
+    if !kubelets.contains(node) {
+        return None;
+    }
+    let deletion = pod["metadata"]["deletionTimestamp"].as_str();
+    match deletion.and_then(|text| text.parse::<Timestamp>().ok()) {
+        Some(at) => (at <= now).then_some(Next::End),
+        None => pod["status"]["phase"].is_null().then_some(Next::Run),
     }
 }
 
@@ -98,20 +127,9 @@ fn schedule(store: &mut Store, kind: &Kind, mut pod: Value) {
     }
 }
 
-/// The kubelet runs the pod, or ends it once its grace is over.
-fn run(store: &mut Store, kind: &Kind, pod: &Value, now: Timestamp) {
-    let deletion = pod["metadata"]["deletionTimestamp"].as_str();
-    if let Some(at) = deletion.and_then(|text| text.parse::<Timestamp>().ok()) {
-        if at <= now {
-            end(store, kind, pod, now);
-        }
-        return;
-    }
-    if pod["status"]["phase"].is_null() {
-        let mut pod = pod.clone();
-        pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-        write(store, kind, &pod, Subresource::Status);
-    }
+fn run(store: &mut Store, kind: &Kind, mut pod: Value) {
+    pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    write(store, kind, &pod, Subresource::Status);
 }
 
 fn end(store: &mut Store, kind: &Kind, pod: &Value, now: Timestamp) {

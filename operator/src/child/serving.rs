@@ -2,6 +2,7 @@
 
 use http::Request;
 use kube::Client;
+use seedbed_planner::upgrade::Version;
 use serde::Deserialize;
 
 /// What an API server runs, and what it behaves like.
@@ -11,6 +12,14 @@ pub struct Serving {
     pub version: String,
     /// The minor version that it behaves like, such as `1.35`; none of a server that does not say (before 1.34).
     pub behaves_like: Option<String>,
+}
+
+impl Serving {
+    /// Whether it is that version, and behaves like it.
+    pub fn is_wholly(&self, version: Version) -> bool {
+        let behaves_like = self.behaves_like.as_ref();
+        self.version == version.to_string() && behaves_like.is_none_or(|like| *like == version.series())
+    }
 }
 
 /// `/version`: <https://github.com/kubernetes/enhancements/tree/master/keps/sig-architecture/4330-compatibility-versions#api-changes>.

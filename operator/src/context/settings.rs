@@ -16,7 +16,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            concurrency: 32,
+            concurrency: 16,
             child_call_limit: Duration::from_secs(10),
             upload_limit: Duration::from_hours(1),
         }

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use seedbed_crds::{DevCluster, DevMachine, MachineRole, NodePool};
+use seedbed_crds::{DevCluster, DevMachine, NodePool};
 use seedbed_planner::upgrade::Version;
 use seedbed_planner::upgrade::running;
 
 use super::world::World;
-use super::{access, owned, pool, upgrade};
+use super::{access, machine, nodes, owned, pool, upgrade};
 use crate::child::ChildApi;
 use crate::errors::Error;
 
@@ -27,7 +26,7 @@ pub async fn behind(
         return none;
     }
     let all = world.machines_of_cluster(cluster);
-    let Some(control_plane) = all.iter().find(|m| m.spec.role == MachineRole::ControlPlane) else {
+    let Some(control_plane) = machine::control_plane(&all) else {
         return none;
     };
     let asked = &cluster.spec.version;
@@ -44,7 +43,8 @@ pub async fn behind(
     let Some(child) = access::child(world, cluster, stored.as_ref()).await? else {
         return none;
     };
-    if !serves(child.as_ref(), asked).await {
+    let serving = child.serving().await;
+    if !serving.is_ok_and(|serving| Version::parse(asked).is_some_and(|asked| serving.is_wholly(asked))) {
         return none;
     }
     let newest = kubelet_now(child.as_ref(), control_plane).await;
@@ -58,15 +58,7 @@ pub async fn behind(
     Ok(behind)
 }
 
-/// Whether the API server runs that version, and behaves like it.
-async fn serves(child: &dyn ChildApi, version: &str) -> bool {
-    let series = Version::parse(version).map(Version::series);
-    child.serving().await.is_ok_and(|serving| {
-        serving.version == version && serving.behaves_like.is_none_or(|like| Some(like) == series)
-    })
-}
-
 async fn kubelet_now(child: &dyn ChildApi, machine: &DevMachine) -> Option<String> {
-    let node: Node = child.node_now(&machine.name_any()).await.ok()??;
-    Some(node.status?.node_info?.kubelet_version)
+    let node = child.node_now(&machine.name_any()).await.ok()??;
+    Some(nodes::kubelet(&node).to_owned())
 }

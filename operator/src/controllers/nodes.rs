@@ -33,3 +33,9 @@ pub fn not_ready_message(node: &Node) -> String {
 pub fn is_cordoned(node: &Node) -> bool {
     node.spec.as_ref().and_then(|s| s.unschedulable).unwrap_or(false)
 }
+
+/// The version of the node's kubelet, such as `v1.36.3`; empty before it told.
+pub fn kubelet(node: &Node) -> &str {
+    let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+    info.map_or("", |info| &info.kubelet_version)
+}

@@ -247,7 +247,7 @@ pub fn version(pool: &NodePool, cluster: &DevCluster, present: &[DevMachine], wo
         return held;
     }
     let machines = world.machines_of_cluster(cluster);
-    let control_plane = machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane);
+    let control_plane = machine::control_plane(&machines);
     running::of_new_workers(&cluster.spec.version, control_plane.and_then(kubelet))
 }
 

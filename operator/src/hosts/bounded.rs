@@ -65,8 +65,8 @@ impl Around for Bounded {
     ) -> Result<T, Fault> {
         let turn = self.turn(&call).await?;
         let result = run.await;
-        let is_answer = !matches!(result, Err(Fault::TimedOut { .. } | Fault::Unavailable { .. }));
-        if let Some(turn) = turn.filter(|_| is_answer) {
+        let is_given_up = result.as_ref().is_err_and(Fault::outcome_unknown);
+        if let Some(turn) = turn.filter(|_| !is_given_up) {
             turn.answered();
         }
         result

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use seedbed_crds::reasons::Reason;
-use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, HypervisorHost, MachineRole};
+use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, HypervisorHost};
 use seedbed_hypervisor::{Fault, Hypervisor, NetworkFacts, Owner, Reservation};
 use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
 use seedbed_planner::{Observed, address, names, template};
@@ -58,9 +58,7 @@ impl Subject {
 
     /// Its control plane's machine.
     pub fn control_plane(&self) -> Option<&DevMachine> {
-        self.machines
-            .iter()
-            .find(|m| m.spec.role == MachineRole::ControlPlane)
+        machine::control_plane(&self.machines)
     }
 
     /// Whether kubeadm did its work on the control plane.

@@ -300,12 +300,7 @@ async fn start_job(subject: &Subject, world: &World) -> Result<(), Error> {
             tracing::info!("{}", String::from_utf8_lossy(&file.content));
         }
     }
-    let attempt = subject
-        .machine
-        .status
-        .as_ref()
-        .and_then(|s| s.bootstrap.as_ref())
-        .map_or(1, |b| b.attempt);
+    let attempt = super::bootstrap(&subject.machine).map_or(1, |bootstrap| bootstrap.attempt);
     let job = guest_jobs::job(subject.token(attempt), files);
     subject.guest.start(&job).await?;
     Ok(())

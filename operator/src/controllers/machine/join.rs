@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use seedbed_crds::{BootstrapStatus, DevMachine, MachineRole};
+use seedbed_crds::{BootstrapStatus, MachineRole};
 use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_kubeadm::token::BootstrapToken;
 use seedbed_planner::Observed;
 use sha2::{Digest, Sha256};
 
+use super::bootstrap;
 use super::observe::Subject;
 use crate::controllers::owned;
 use crate::controllers::world::World;
@@ -96,10 +97,6 @@ pub fn control_plane(subject: &Subject, world: &World) -> Option<BootstrapStatus
         .filter(|m| m.spec.role == MachineRole::ControlPlane)
         .find_map(bootstrap)
         .cloned()
-}
-
-fn bootstrap(machine: &DevMachine) -> Option<&BootstrapStatus> {
-    machine.status.as_ref()?.bootstrap.as_ref()
 }
 
 /// A machine cannot join before its cluster has an address.

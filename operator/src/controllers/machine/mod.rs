@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::reasons::{Reason, condition};
-use seedbed_crds::{BootstrapPhase, DevCluster, DevMachine, MachineRole};
+use seedbed_crds::{BootstrapPhase, BootstrapStatus, DevCluster, DevMachine, MachineRole};
 use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::effect::Effect as _;
@@ -96,13 +96,19 @@ async fn cluster_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Er
     Ok(found.is_none_or(|found| found.uid.as_deref() != owner))
 }
 
+/// The control plane among a cluster's machines.
+pub fn control_plane(machines: &[DevMachine]) -> Option<&DevMachine> {
+    machines.iter().find(|m| m.spec.role == MachineRole::ControlPlane)
+}
+
+/// How far kubeadm is on the machine, as far as it was begun.
+fn bootstrap(machine: &DevMachine) -> Option<&BootstrapStatus> {
+    machine.status.as_ref()?.bootstrap.as_ref()
+}
+
 /// Whether kubeadm did its work on the machine.
 pub fn is_bootstrapped(machine: &DevMachine) -> bool {
-    let bootstrap = machine
-        .status
-        .as_ref()
-        .and_then(|status| status.bootstrap.as_ref());
-    bootstrap.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Succeeded)
+    bootstrap(machine).is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Succeeded)
 }
 
 /// Whether it is a node, and stays one.
@@ -112,11 +118,7 @@ pub fn is_node(machine: &DevMachine) -> bool {
 
 /// Whether it is no node yet, and may become one: it neither gave up, nor waits to be replaced.
 pub fn may_join(machine: &DevMachine) -> bool {
-    let bootstrap = machine
-        .status
-        .as_ref()
-        .and_then(|status| status.bootstrap.as_ref());
-    let has_come_to_its_end = bootstrap.is_some_and(|bootstrap| match bootstrap.phase {
+    let has_come_to_its_end = bootstrap(machine).is_some_and(|bootstrap| match bootstrap.phase {
         BootstrapPhase::Started => false,
         BootstrapPhase::Failed => bootstrap.attempt >= machine::MAX_ATTEMPTS,
         BootstrapPhase::Succeeded => true,

@@ -212,14 +212,9 @@ fn unseen(name: &str, why: &str) -> Machine {
     }
 }
 
-fn kubelet(node: &Node) -> &str {
-    let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
-    info.map_or("", |info| &info.kubelet_version)
-}
-
 fn view(node: &Node, upgrade: &str) -> NodeView {
     NodeView {
-        kubelet: kubelet(node).to_owned(),
+        kubelet: nodes::kubelet(node).to_owned(),
         ready: nodes::is_ready(node),
         cordoned: nodes::is_cordoned(node),
         closed_by_us: node
@@ -270,7 +265,7 @@ async fn requests(subject: &Subject, key: &str, world: &World) -> Observed<Reque
 
 /// Why a kubelet that did not follow cannot stay as it is; none where it can.
 fn too_far_behind(node: &Node, to: Version) -> Option<String> {
-    let found = kubelet(node);
+    let found = nodes::kubelet(node);
     let Some(version) = Version::parse(found) else {
         return Some(format!(
             "node {} says that its kubelet is {found:?}",
@@ -346,8 +341,8 @@ async fn unwell(
             if at_end?.contains(name) {
                 return too_far_behind(node, subject.to);
             }
-            (kubelet(node) != to)
-                .then(|| format!("the kubelet of node {name} is {}, expected {to}", kubelet(node)))
+            let kubelet = nodes::kubelet(node);
+            (kubelet != to).then(|| format!("the kubelet of node {name} is {kubelet}, expected {to}"))
         }),
     }
 }

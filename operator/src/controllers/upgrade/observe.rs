@@ -148,10 +148,7 @@ async fn runs_already(child: &dyn ChildApi, view: &ChildView, to: Version, machi
     if view.api_version != Observed::Known(text.clone()) || !all_kubelets_are(&text, view, machines) {
         return false;
     }
-    let serving = child.serving().await;
-    serving.is_ok_and(|serving| {
-        serving.version == text && serving.behaves_like.is_none_or(|like| like == to.series())
-    })
+    child.serving().await.is_ok_and(|serving| serving.is_wholly(to))
 }
 
 fn all_kubelets_are(version: &str, view: &ChildView, machines: &[String]) -> bool {
@@ -160,7 +157,7 @@ fn all_kubelets_are(version: &str, view: &ChildView, machines: &[String]) -> boo
     };
     let runs = |machine: &String| {
         let found = nodes.iter().find(|node| node.name_any() == *machine);
-        found.is_some_and(|found| node(found).kubelet == version)
+        found.is_some_and(|found| nodes::kubelet(found) == version)
     };
     !machines.is_empty() && machines.iter().all(runs)
 }
@@ -402,11 +399,7 @@ pub fn node(node: &Node) -> NodeSeen {
         } else {
             Err(nodes::not_ready_message(node))
         },
-        kubelet: status
-            .node_info
-            .as_ref()
-            .map(|info| info.kubelet_version.clone())
-            .unwrap_or_default(),
+        kubelet: nodes::kubelet(node).to_owned(),
         held_by: None,
         pressures: pressures
             .map(|c| (c.type_.clone(), c.message.clone().unwrap_or_default()))
