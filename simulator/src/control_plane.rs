@@ -186,6 +186,10 @@ impl Machines {
 
     /// Looks after the pods and leases of a cluster for as long as that process is its API server.
     pub(crate) fn tend(&self, address: Ipv4Addr, process: u64) {
+        // Of nodes that went while it was away it hears as little as others did.
+        self.after(self.timing().node_monitor_grace, move |machines| {
+            machines.missed(address, |_| true);
+        });
         self.tend_since(address, process, self.0.timers.now());
     }
 

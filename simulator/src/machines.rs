@@ -394,18 +394,22 @@ impl Guests for Machines {
     }
 
     fn switched_off(&self, domain: &str) {
-        let disk = {
+        let node = {
             let mut state = self.lock();
             let Some(power) = state.on.remove(domain) else {
                 return;
             };
-            if let Some(cluster) = state.disks.get_mut(&power.disk).and_then(|d| d.cluster.as_mut()) {
+            let Some(disk) = state.disks.get_mut(&power.disk) else {
+                return;
+            };
+            if let Some(cluster) = disk.cluster.as_mut() {
                 self.ends(cluster);
             }
-            power.disk
+            disk.node.clone()
         };
+        let Some((node, server)) = node else { return };
         self.after(self.timing().node_monitor_grace, move |machines| {
-            machines.missed(&disk);
+            machines.missed(server, |name| name == node.name);
         });
     }
 

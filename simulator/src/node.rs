@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::cluster;
-use crate::machines::{Boot, Disk, Machines, State};
+use crate::machines::{Boot, Machines, State};
 
 impl Machines {
     /// The nodes of the cluster at that address whose machines have power, and the versions of their kubelets, by the nodes' names.
@@ -44,28 +44,16 @@ impl Machines {
         });
     }
 
-    /// Nobody heard of the machine with that disk for a while: its node is not Ready any more, unless a machine runs that is this node.
-    pub(crate) fn missed(&self, disk: &str) {
-        let node = {
-            let state = self.lock();
-            let Some((node, server)) = state.disks.get(disk).and_then(|d| d.node.clone()) else {
-                return;
-            };
-            let is_it = |other: &Disk| {
-                other
-                    .node
-                    .as_ref()
-                    .is_some_and(|(other, at)| other.name == node.name && *at == server)
-            };
-            let mut running = state.on.values().filter_map(|power| state.disks.get(&power.disk));
-            if running.any(is_it) {
-                return;
-            }
-            (node, server)
-        };
-        let (node, server) = node;
+    /// Nobody heard for a while of those of the cluster's nodes that have such a name: they are not Ready any more, but where a machine
+    /// runs that is this node.
+    pub(crate) fn missed(&self, server: Ipv4Addr, of: impl Fn(&str) -> bool) {
+        let running = self.kubelets(server);
         self.with_api(server, |store, now| {
-            cluster::set_ready(store, &node.name, false, now);
+            for node in cluster::nodes(store) {
+                if of(&node) && !running.iter().any(|(name, _)| *name == node) {
+                    cluster::set_ready(store, &node, false, now);
+                }
+            }
         });
     }
 }

@@ -3,13 +3,19 @@
 // A helper of a test fails the test that uses it, and says what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "found/nodes.rs"]
+mod nodes;
+#[path = "found/ranges.rs"]
+mod ranges;
+
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seedbed_simulated_api::{ApiServer, Preconditions, Selector};
 use seedbed_simulation::objects::{cluster, pool};
-use seedbed_simulation::{Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World};
+use seedbed_simulation::{Boundary, Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -159,12 +165,17 @@ async fn an_operator_whose_watches_are_late_does_not_do_the_same_again_and_again
     }
 }
 
-/// The API of the child cluster.
-fn child(world: &World) -> Option<ApiServer> {
+/// The address of the child cluster's API.
+fn address(world: &World) -> Ipv4Addr {
     let cluster = world.get("DevCluster", "demo").unwrap();
     let endpoint = cluster["status"]["endpoint"].as_str().unwrap_or_default();
     let address = endpoint.trim_start_matches("https://").trim_end_matches(":6443");
-    world.host().machines.api(address.parse().ok()?)
+    address.parse().unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// The API of the child cluster.
+fn child(world: &World) -> Option<ApiServer> {
+    world.host().machines.api(address(world))
 }
 
 /// Names of the objects of that kind in the child cluster.

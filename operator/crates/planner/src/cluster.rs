@@ -41,6 +41,8 @@ pub struct Seen {
     /// Whether the address of a machine that runs is not reserved any more: a call that was carried out late took it off the network, or
     /// somebody did.
     pub lost_addresses: bool,
+    /// Whether there are nodes of machines that are gone.
+    pub stray_nodes: bool,
     /// Whether the kubeconfig Secret is there and for the present address.
     pub kubeconfig: bool,
     /// Whether the control plane was ever initialised.
@@ -92,6 +94,9 @@ crate::effect::effects! {
         ReleaseAddresses => "releasing addresses that no machine has",
         /// Reserve again what machines that run were allotted.
         ReserveAddresses => "reserving the addresses of machines again",
+        /// Remove nodes of machines that are gone: they went while the cluster's API could not be reached, or a snapshot of before that
+        /// was restored.
+        DeleteStrayNodes => "removing nodes whose machines are gone",
         /// Make the object of the control plane's machine.
         CreateControlPlane => "making the control plane's machine",
         /// Delete the object of a control plane that was never initialised and is not made from the present spec.
@@ -128,7 +133,8 @@ impl Effect {
     pub fn is_watched(self) -> bool {
         matches!(
             self,
-            Self::CreateControlPlane
+            Self::DeleteStrayNodes
+                | Self::CreateControlPlane
                 | Self::ReplaceControlPlane
                 | Self::DeleteMachines
                 | Self::CreateUpgrade
@@ -205,6 +211,9 @@ pub fn advance(seen: &Seen) -> Decision {
     }
     if seen.lost_addresses {
         return Decision::Do(Effect::ReserveAddresses);
+    }
+    if seen.stray_nodes {
+        return Decision::Do(Effect::DeleteStrayNodes);
     }
     match &seen.version {
         Some(Desired::Make(..)) => return Decision::Do(Effect::CreateUpgrade),
@@ -293,6 +302,7 @@ mod tests {
             network: Observed::Known(NetworkState::Missing),
             stray_addresses: false,
             lost_addresses: false,
+            stray_nodes: false,
             kubeconfig: false,
             initialized: false,
             noted: false,

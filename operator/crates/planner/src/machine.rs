@@ -533,8 +533,8 @@ fn leave_cluster(seen: &Leaving) -> Option<Decision> {
                 Observed::Unknown(why) => Some(unknown(Reason::ChildUnreachable, why)),
             }
         }
-        // A child that does not answer for as long as a drain may take does not hold up the removal any longer: the node is
-        // removed by hand or by the next start of the control plane.
+        // A child that does not answer for as long as a drain may take does not hold up the removal any longer: the cluster removes the
+        // node when it answers again.
         Observed::Unknown(_) if seen.drain_overdue => None,
         Observed::Unknown(why) => Some(unknown(Reason::ChildUnreachable, why)),
     }

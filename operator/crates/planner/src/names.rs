@@ -87,6 +87,13 @@ pub fn provider_id(host: &str, domain_uuid: &Uuid) -> String {
     format!("seedbed://{host}/{domain_uuid}")
 }
 
+/// Whether a node with that `spec.providerID` is one of a machine on that host.
+pub fn is_of_host(provider_id: &str, host: &str) -> bool {
+    let rest = provider_id.strip_prefix("seedbed://");
+    let of = rest.and_then(|rest| rest.split_once('/'));
+    of.is_some_and(|(found, uuid)| found == host && uuid.parse::<Uuid>().is_ok())
+}
+
 /// How the name of a machine's root volume ends.
 const ROOT: &str = ".root.qcow2";
 /// How the name of the volume with what cloud-init reads ends.
@@ -171,6 +178,22 @@ mod tests {
         ] {
             assert_eq!(machine_of_volume(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_node_tells_by_its_provider_id_whose_it_is() {
+        let ours = provider_id("local", &domain_uuid("uid"));
+        assert!(is_of_host(&ours, "local"));
+        for other in [
+            "",
+            "local",
+            "seedbed://local",
+            "seedbed://local/uid",
+            "kind://docker/kind/local",
+        ] {
+            assert!(!is_of_host(other, "local"), "{other}");
+        }
+        assert!(!is_of_host(&ours, "loc") && !is_of_host(&ours, "other"));
     }
 
     #[test]

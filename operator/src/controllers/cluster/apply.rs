@@ -14,7 +14,7 @@ use seedbed_planner::cluster::Effect;
 use seedbed_planner::{address, names, template};
 
 use super::observe::{self, Subject};
-use super::versions;
+use super::{stray_nodes, versions};
 use crate::controllers::current::{let_go, wrote};
 use crate::controllers::world::World;
 use crate::controllers::{access, allocations, finalizer, machine, owned, pki, secrets};
@@ -39,6 +39,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
             let machines: Vec<&DevMachine> = subject.control_plane().into_iter().collect();
             delete_machines(&machines, world).await
         }
+        Effect::DeleteStrayNodes => stray_nodes::delete(subject, world).await,
         Effect::NoteInitialized => note_initialized(subject, world).await,
         Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
         Effect::CreateUpgrade => versions::create(subject, world).await,
@@ -136,7 +137,7 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     };
     let uid = owned::uid(&subject.cluster);
     // Even where no answer comes it may have been written.
-    on_host.allot(&uid, allocations.node_cidr);
+    on_host.allot(&uid, allocations.node_cidr, world.context.clock.elapsed());
     let stored = allocations::create(&world.context.client, &subject.cluster, &allocations)
         .await
         .map_err(|e| Error::step("allocation", e))?;

@@ -5,6 +5,7 @@ mod observe;
 mod policies;
 mod ranges;
 mod status;
+mod stray_nodes;
 mod versions;
 
 use std::time::Duration;

@@ -12,7 +12,7 @@ use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Probl
 use seedbed_planner::{Observed, address, names, template};
 
 use super::ranges::OnHost;
-use super::{is_initialized, versions};
+use super::{is_initialized, stray_nodes, versions};
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
 use crate::controllers::world::World;
@@ -103,7 +103,7 @@ pub async fn subject(cluster: DevCluster, world: &World) -> Result<Subject, Erro
 }
 
 /// All machines of the cluster, as the API server has them now.
-async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevMachine>, Error> {
+pub async fn listed_machines(cluster: &DevCluster, world: &World) -> Result<Vec<DevMachine>, Error> {
     let selector = format!("{}={}", names::CLUSTER_LABEL, owned::name(cluster));
     let params = kube::api::ListParams::default().labels(&selector);
     let list = Api::<DevMachine>::namespaced(world.context.client.clone(), &owned::namespace(cluster))
@@ -146,6 +146,7 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             let network = found.as_ref().ok().and_then(Option::as_ref);
             !lost(subject, stored, network).is_empty()
         }),
+        stray_nodes: stray_nodes::seen(subject),
         network: network(subject, found),
         // Before there are keys it is not there either, and is not asked for.
         kubeconfig: (pki || initialized) && has_kubeconfig(subject, world).await?,

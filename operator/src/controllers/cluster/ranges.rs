@@ -15,6 +15,9 @@ use crate::errors::Error;
 /// How long the ranges on a host are known without another look: a cluster that is allotted one is added at once, and what others
 /// make there is seen after that time.
 const KEPT: Duration = Duration::from_secs(5);
+/// How long a range that was allotted is in use although no list has it: what nobody waits for any more may be written yet. An API server
+/// gives a request up after a minute: <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/> (request-timeout).
+const LATE: Duration = Duration::from_mins(5);
 
 /// The ranges on all hosts. Whoever looks at those of a host, or allots one, holds them: what was listed before somebody allotted a
 /// range would be taken for the present otherwise, and the range be allotted again.
@@ -22,7 +25,10 @@ pub type Ranges = Turns<OnHost>;
 
 /// The ranges on one host.
 #[derive(Debug, Default)]
-pub struct OnHost(Option<Known>);
+pub struct OnHost {
+    known: Option<Known>,
+    allotted: Vec<Allotted>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -30,6 +36,14 @@ struct Known {
     at: Duration,
     /// Each with the UID of the cluster that has it, where it is one's.
     used: Vec<(Option<String>, Ipv4Net)>,
+}
+
+/// A range that a cluster was given.
+#[derive(Debug)]
+struct Allotted {
+    cluster_uid: String,
+    range: Ipv4Net,
+    at: Duration,
 }
 
 impl OnHost {
@@ -43,11 +57,11 @@ impl OnHost {
     ) -> Result<Vec<Ipv4Net>, Error> {
         let now = world.context.clock.elapsed();
         if self
-            .0
+            .known
             .as_ref()
             .is_none_or(|known| now.saturating_sub(known.at) > KEPT)
         {
-            self.0 = None;
+            self.known = None;
             let mut used = allocations::ranges_on_host(&world.context.client, &host.name_any())
                 .await
                 .map_err(|e| Error::step("allocation", e))?;
@@ -56,19 +70,27 @@ impl OnHost {
                 let uid = network.owner.map(|owner| owner.cluster_uid);
                 Some((uid, network.cidr?))
             }));
-            self.0 = Some(Known { at: now, used });
+            self.known = Some(Known { at: now, used });
+            self.allotted
+                .retain(|allotted| now.saturating_sub(allotted.at) < LATE);
         }
-        let used = self.0.iter().flat_map(|known| &known.used);
-        Ok(used
+        let used = self.known.iter().flat_map(|known| &known.used);
+        let used = used
             .filter(|(uid, _)| uid.as_deref() != Some(cluster_uid))
-            .map(|(_, range)| *range)
-            .collect())
+            .map(|(_, range)| *range);
+        let allotted = self.allotted.iter();
+        let allotted = allotted
+            .filter(|allotted| allotted.cluster_uid != cluster_uid)
+            .map(|allotted| allotted.range);
+        Ok(used.chain(allotted).collect())
     }
 
-    /// The cluster is given that range.
-    pub fn allot(&mut self, cluster_uid: &str, range: Ipv4Net) {
-        if let Some(known) = &mut self.0 {
-            known.used.push((Some(cluster_uid.to_owned()), range));
-        }
+    /// The cluster is given that range, whether or not that comes to be written down.
+    pub fn allot(&mut self, cluster_uid: &str, range: Ipv4Net, now: Duration) {
+        self.allotted.push(Allotted {
+            cluster_uid: cluster_uid.to_owned(),
+            range,
+            at: now,
+        });
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seedbed_hypervisor::Owner;
-use seedbed_simulated_api::{Preconditions, Selector};
+use seedbed_simulated_api::Preconditions;
 use seedbed_simulator::Restored;
 use serde_json::{Value, json};
 
@@ -129,65 +129,6 @@ impl Sim {
         }
     }
 
-    /// Somebody removes nodes of machines that were let go while their cluster's API did not answer for longer than a drain may take.
-    fn remove_nodes(&self) {
-        let machines = self.world.all("DevMachine");
-        for name in self.oracle.unreached() {
-            if machines
-                .iter()
-                .any(|m| path(m, &["metadata", "name"]) == Some(&name))
-            {
-                continue;
-            }
-            for api in self
-                .world
-                .all("DevCluster")
-                .iter()
-                .filter_map(|cluster| self.child_of(cluster))
-            {
-                let now = self.world.now();
-                api.with(|store| {
-                    if let Some(kind) = store.kinds().of_plural("nodes").cloned() {
-                        // It may not be there.
-                        let _ = store.delete(&kind, "", &name, &Preconditions::default(), now);
-                    }
-                });
-            }
-        }
-    }
-
-    /// Somebody removes nodes that a snapshot brought back, of machines that are gone since.
-    fn remove_restored_nodes(&self) {
-        let machines = self.world.all("DevMachine");
-        let is_there = |name: &str| {
-            machines
-                .iter()
-                .any(|m| path(m, &["metadata", "name"]) == Some(name))
-        };
-        let now = self.world.now();
-        for cluster in self.world.all("DevCluster") {
-            let Some(api) = self.child_of(&cluster) else {
-                continue;
-            };
-            if self.restores_of(&cluster).next().is_none() {
-                continue;
-            }
-            api.with(|store| {
-                let Some(kind) = store.kinds().of_plural("nodes").cloned() else {
-                    return;
-                };
-                let nodes: Vec<String> = store
-                    .list(&kind, "", Selector::all())
-                    .filter_map(|node| path(node, &["metadata", "name"]).map(str::to_owned))
-                    .collect();
-                for name in nodes.iter().filter(|name| !is_there(name)) {
-                    // It was there a moment ago.
-                    let _ = store.delete(&kind, "", name, &Preconditions::default(), now);
-                }
-            });
-        }
-    }
-
     /// Whether a machine that is there has its UID in that name.
     fn is_of_a_present_machine(&self, name: &str) -> bool {
         self.world
@@ -211,8 +152,6 @@ impl Sim {
                 good += 1;
                 if good == STEADY {
                     self.remove_foreign();
-                    self.remove_nodes();
-                    self.remove_restored_nodes();
                     return Ok(());
                 }
                 continue;

@@ -38,8 +38,6 @@ struct State {
     changed: BTreeMap<String, Duration>,
     /// All machines that there ever were: their cluster's UID, by their own.
     machines: BTreeMap<String, String>,
-    /// Machines that were let go while their cluster's API did not answer: their nodes may be left.
-    unreached: BTreeSet<String>,
     /// When a cluster's machines were last to be let go as they are.
     retaining: BTreeMap<String, Duration>,
     /// Clusters and machines that were let go with what they had.
@@ -91,11 +89,6 @@ impl Oracle {
     /// Notes that the call will be done when its caller has given up.
     pub(crate) fn comes_late(&self, step: &Step) {
         self.lock().late.insert(step.object.clone());
-    }
-
-    /// Names of machines that were let go while their cluster's API did not answer.
-    pub(crate) fn unreached(&self) -> BTreeSet<String> {
-        self.lock().unreached.clone()
     }
 
     /// Whether a call about what has that name was done late.
@@ -301,14 +294,6 @@ impl Oracle {
             let events = store.after(from).ok()?;
             let mut first = None;
             for event in events {
-                if event.kind.kind == "DevMachine" && event.change == Change::Deleted {
-                    let cluster = owner(&event.object, "DevCluster").unwrap_or_default();
-                    let cluster = Objects(store).by_uid("DevCluster", &cluster);
-                    let answers =
-                        cluster.is_some_and(|cluster| super::child_of(&self.world, cluster).is_some());
-                    let name = path(&event.object, &["metadata", "name"]).filter(|_| !answers);
-                    state.unreached.extend(name.map(str::to_owned));
-                }
                 if event.kind.kind == "ClusterUpgrade" {
                     state.of_upgrades.extend(order::tokens(&event.object));
                 }
