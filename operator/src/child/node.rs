@@ -107,8 +107,8 @@ pub(super) async fn get(client: &Client, cluster: &ChildKey, name: &str) -> Resu
         .map_err(|error| ChildError::of(cluster, format!("look at node {name}"), &error))
 }
 
-/// Reads the node, and writes what `change` finds missing, to this node alone: another one that took the name meanwhile is
-/// refused by its UID.
+/// Reads the node, and writes what `change` finds missing, to the node as it was read. A write that is carried out when nobody waits for
+/// it any more is refused then: it could close a node again that was opened since, or be meant for another one of that name.
 async fn write(
     client: &Client,
     cluster: &ChildKey,
@@ -123,6 +123,7 @@ async fn write(
         return Ok(false);
     };
     patch["metadata"]["uid"] = json!(node.uid());
+    patch["metadata"]["resourceVersion"] = json!(node.resource_version());
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()

@@ -7,6 +7,10 @@
 mod nodes;
 #[path = "found/ranges.rs"]
 mod ranges;
+#[path = "found/specs.rs"]
+mod specs;
+#[path = "found/upgrades.rs"]
+mod upgrades;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,7 +19,9 @@ use std::time::Duration;
 
 use seedbed_simulated_api::{ApiServer, Preconditions, Selector};
 use seedbed_simulation::objects::{cluster, pool};
-use seedbed_simulation::{Boundary, Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World};
+use seedbed_simulation::{
+    Boundary, Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

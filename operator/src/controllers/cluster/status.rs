@@ -42,7 +42,12 @@ pub fn build(pass: &Pass<'_>, now: Timestamp) -> DevClusterStatus {
         .filter(|m| m.spec.role == MachineRole::Worker)
         .collect();
     let desired_workers: i32 = pools.iter().map(|p| p.spec.replicas).sum();
-    let initialized = seen.initialized || subject.is_bootstrapped();
+    // One that was made of another spec is replaced yet, and nobody is to rely on it.
+    let is_as_asked = seen
+        .control_plane
+        .as_ref()
+        .is_some_and(|machine| machine.up_to_date);
+    let initialized = seen.initialized || subject.is_bootstrapped() && is_as_asked;
     let ready = subject.machines.iter().filter(|m| machine::is_ready(m)).count();
     let mut findings = vec![
         spec(seen),

@@ -39,7 +39,7 @@ pub async fn delete(subject: &Subject, world: &World) -> Result<(), Error> {
             continue;
         }
         child.delete_node(&name, &node.uid().unwrap_or_default()).await?;
-        let note = format!("removed node {name} from the cluster: its DevMachine is gone");
+        let told = format!("removed node {name} from the cluster: its DevMachine is gone");
         let events = &world.context.events;
         events
             .publish(
@@ -47,7 +47,7 @@ pub async fn delete(subject: &Subject, world: &World) -> Result<(), Error> {
                 EventType::Normal,
                 "NodeRemoved",
                 "Delete",
-                &note,
+                &told,
             )
             .await;
     }

@@ -112,8 +112,9 @@ impl Subject {
                 let Some(pool) = world.pool(&owned::namespace(&self.cluster), &target.name) else {
                     return Some((Vec::new(), 1));
                 };
-                // One that goes, or was never a node, is not upgraded. One that is about to join is waited for, before anything changes.
-                let waits = step.phase == UpgradePhase::Preload && !undo;
+                // One that goes, or was never a node, is not upgraded. One that is about to join is waited for, before anything changes;
+                // and so is one whose status was lost, until it is known what it is.
+                let waits = !undo;
                 let mut machines = world.machines_of_pool(&pool);
                 machines.retain(|m| machine::is_node(m) || waits && machine::may_join(m));
                 machines.sort_by_key(|m| (names::index_of(&m.name_any(), &target.name), m.name_any()));

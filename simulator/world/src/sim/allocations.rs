@@ -6,6 +6,7 @@ use seedbed_simulated_api::{Selector, Store};
 use serde_json::Value;
 
 use super::truth::path;
+use crate::NAMESPACE;
 
 const KEY: &str = "allocations.json";
 const HOST: &str = "seedbed.dev/host";
@@ -38,6 +39,15 @@ pub(crate) fn check(store: &Store, object: &Value, before: Option<&Value>) -> Op
         .filter_map(|other| Some((path(other, &["metadata", "name"])?, read(other)?)))
         .find(|(_, other)| other["nodeCIDR"] == *range)
         .map(|(other, _)| format!("{other} has the range {range} of host {host}, too"))
+}
+
+/// Whether it is written down of that cluster that its control plane came up.
+pub(crate) fn tell_initialized(store: &Store, cluster: &str) -> bool {
+    let kind = store.kinds().of_plural("configmaps");
+    let stored = kind.and_then(|kind| store.get(kind, NAMESPACE, &format!("{cluster}-allocations")).ok());
+    stored
+        .and_then(read)
+        .is_some_and(|stored| stored["initialized"] == Value::Bool(true))
 }
 
 fn read(object: &Value) -> Option<Value> {

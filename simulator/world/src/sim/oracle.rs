@@ -359,7 +359,9 @@ impl Oracle {
                     return Some("the network of a cluster that nobody deletes is deleted".to_owned());
                 }
                 let used = |d: &seedbed_hypervisor::DomainFacts| {
-                    d.owner.as_ref().is_some_and(|o| o.cluster_uid == cluster)
+                    let of_cluster = d.owner.as_ref().is_some_and(|o| o.cluster_uid == cluster);
+                    // One that was made when its machine was gone is nobody's any more.
+                    of_cluster && !state.late.contains(&d.name)
                 };
                 contents.domains.iter().find(|d| used(d)).map(|d| {
                     format!(
@@ -454,6 +456,11 @@ fn examine(
         state.changed.insert(id.to_owned(), now);
     }
     state.remember(kind, object, before, now);
+    let is_lost = author.is_none() && before.is_some_and(is_initialized) && !is_initialized(object);
+    if is_lost && !allocations::tell_initialized(store, name) {
+        // Nobody can know it any more.
+        state.initialized.remove(id);
+    }
     if author.is_some() && spec_changed {
         return Some(format!("the spec of {kind} {name} is written"));
     }

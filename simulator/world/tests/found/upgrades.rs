@@ -1,0 +1,82 @@
+//! Upgrades of clusters.
+
+use seedbed_simulation::objects::{carried_out, release};
+
+use super::*;
+
+const NEXT: &str = "v1.36.3";
+
+/// A cluster with workers, and an upgrade of it that has just been filed.
+async fn begun(world: &World, workers: u64) {
+    world.create(release(NEXT)).unwrap();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", workers)).unwrap();
+    let last = format!("demo-workers-{}", workers - 1);
+    until(world, "Ready", async |w| {
+        is_ready(w, "demo") && has_node(w, &last)
+    })
+    .await;
+    sleep(Duration::from_mins(2)).await;
+    world.create(carried_out("next", "demo", NEXT)).unwrap();
+}
+
+async fn is_done(world: &World) {
+    until(world, "done", async |w| phase(w) == "Done").await;
+}
+
+fn phase(world: &World) -> String {
+    let upgrade = world.get("ClusterUpgrade", "next").unwrap();
+    upgrade["status"]["phase"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The first write to a node, from some moment on, is done when nobody waits for it any more.
+#[derive(Default)]
+struct LateClosing {
+    begins: AtomicBool,
+    was: AtomicBool,
+}
+
+impl Director for LateClosing {
+    fn fate(&self, step: &Step) -> Fate {
+        let is_it = step.verb == "PATCH" && step.object.ends_with("/nodes/demo-workers-0");
+        if is_it && self.begins.load(Ordering::SeqCst) && !self.was.swap(true, Ordering::SeqCst) {
+            return Fate {
+                end: End::Late(Duration::from_mins(3)),
+                ..Fate::default()
+            };
+        }
+        Fate::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_opened_again_is_not_closed_by_a_call_that_comes_late() {
+    let director = Arc::new(LateClosing::default());
+    let world = World::new(Settings::new(VERSION), director.clone());
+    let _operator = world.operator();
+    begun(&world, 1).await;
+    director.begins.store(true, Ordering::SeqCst);
+    is_done(&world).await;
+    assert!(director.was.load(Ordering::SeqCst));
+    sleep(Duration::from_mins(10)).await;
+    let node = child(&world).unwrap().with(|store| {
+        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
+        store.get(&kind, "", "demo-workers-0").cloned().unwrap()
+    });
+    assert!(node["spec"]["unschedulable"].is_null(), "{}", node["spec"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_whose_statuses_are_lost_are_upgraded_all_the_same() {
+    let world = world();
+    let _operator = world.operator();
+    begun(&world, 3).await;
+    until(&world, "kubelets are replaced", async |w| phase(w) == "Nodes").await;
+    for machine in world.all("DevMachine") {
+        let name = machine["metadata"]["name"].as_str().unwrap();
+        world.lose_status("DevMachine", name).unwrap();
+    }
+    is_done(&world).await;
+    let found = world.host().machines.kubelets(address(&world));
+    assert!(found.iter().all(|(_, kubelet)| kubelet == NEXT), "{found:?}");
+}
