@@ -134,7 +134,11 @@ impl Election {
         loop {
             self.clock.sleep(RETRY_PERIOD).await;
             let begun = self.clock.elapsed();
-            let left = RENEW_DEADLINE.saturating_sub(begun.saturating_sub(renewed));
+            let left = self.left(renewed);
+            // One that was stopped for a time does not go on, as it would with an answer that is there at once.
+            if left.is_zero() {
+                return self.not_renewed(message);
+            }
             // The deadline cuts an attempt short: whoever waits for the lease to expire does not wait for our answer.
             match tokio::time::timeout(left, self.renew(&held)).await {
                 Ok(Look::Held(lease)) => {
@@ -150,15 +154,25 @@ impl Election {
                 Ok(Look::Failed { message: why }) => {
                     tracing::warn!(lease = self.lease(), "not renewed: {why}");
                     message = why;
+                    if self.left(renewed).is_zero() {
+                        return self.not_renewed(message);
+                    }
                 }
-                Err(_) => {
-                    return Lost::NotRenewed {
-                        lease: self.lease(),
-                        message,
-                    };
-                }
+                Err(_) => return self.not_renewed(message),
             }
             self.health.election_alive();
+        }
+    }
+
+    /// How long a lease that was renewed then is still held.
+    fn left(&self, renewed: Duration) -> Duration {
+        RENEW_DEADLINE.saturating_sub(self.clock.elapsed().saturating_sub(renewed))
+    }
+
+    fn not_renewed(&self, message: String) -> Lost {
+        Lost::NotRenewed {
+            lease: self.lease(),
+            message,
         }
     }
 
@@ -519,6 +533,21 @@ mod tests {
         assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");
         let waited = clock.elapsed().saturating_sub(begun);
         assert!(waited <= RENEW_DEADLINE, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_was_stopped_past_its_deadline_does_not_go_on_for_a_moment() {
+        let (server, clock) = (Shared::default(), virtual_clock());
+        let one = election(&server, &clock, "one");
+        let held = one.acquire().await;
+        let mut kept = Box::pin(one.keep(held));
+        assert!(futures::poll!(kept.as_mut()).is_pending());
+        server.lock().unwrap().lease.as_mut().unwrap()["metadata"]["resourceVersion"] = json!("999");
+        tokio::time::advance(RENEW_DEADLINE + RETRY_PERIOD).await;
+        let begun = clock.elapsed();
+        let lost = kept.await;
+        assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");
+        assert_eq!(clock.elapsed(), begun);
     }
 
     #[tokio::test(start_paused = true)]

@@ -226,14 +226,14 @@ pub fn advance(seen: &Seen) -> Decision {
 
 /// What to do without the keys. A control plane that may have had them trusts no others: new ones are made for a new one only.
 fn without_keys(seen: &Seen, control_plane: &ControlPlaneMachine) -> Decision {
-    if !control_plane.begun {
-        return Decision::Do(Effect::CreatePki);
-    }
     if seen.initialized {
         return Decision::Stalled(
             Reason::KeysLost,
             "a Secret with the cluster's certificate authorities or keys was deleted, and its nodes trust no others: restore it from a backup, or delete the DevCluster and create it again".to_owned(),
         );
+    }
+    if !control_plane.begun {
+        return Decision::Do(Effect::CreatePki);
     }
     if control_plane.deleting {
         return Decision::Settled;
@@ -375,10 +375,13 @@ mod tests {
             without_keys(false, true),
             Decision::Do(Effect::ReplaceControlPlane)
         );
-        assert!(matches!(
-            without_keys(true, true),
-            Decision::Stalled(Reason::KeysLost, _)
-        ));
+        // Whether kubeadm was begun stands in the machine's status, which may be lost.
+        for begun in [true, false] {
+            assert!(matches!(
+                without_keys(true, begun),
+                Decision::Stalled(Reason::KeysLost, _)
+            ));
+        }
     }
 
     #[test]
