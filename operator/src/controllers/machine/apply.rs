@@ -68,6 +68,10 @@ pub async fn apply(
             if planted!(JobBeforeWriteAhead) {
                 start_job(subject, world).await?;
             }
+            if subject.machine.spec.role == MachineRole::ControlPlane {
+                // What was seen at its address was another API.
+                world.context.children.forget(&access::key(&subject.cluster));
+            }
             outcome.bootstrap = Some(BootstrapStatus {
                 phase: BootstrapPhase::Started,
                 attempt,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The first ConfigMap that is made is made when nobody waits for it any more, and no other but the second is.
+/// The first allocation that is written is written when nobody waits for it any more, and no other but the second is.
 struct FirstIsLate(AtomicU64);
 
 impl Director for FirstIsLate {
