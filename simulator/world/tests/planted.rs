@@ -15,6 +15,18 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// How many seeds a bug may need. Without a bug none of them finds anything.
 const SEEDS: u64 = 100;
 
+/// The seed that is tried first: the one that found the bug when this was written. The others follow, and those before it.
+fn first(bug: Bug) -> u64 {
+    match bug {
+        Bug::SkipDrain => 43,
+        Bug::SkipUidCheck => 51,
+        Bug::IgnoreDeleting => 70,
+        Bug::AdoptUnowned => 29,
+        Bug::NoRequeueAfterFailure => 22,
+        _ => 1,
+    }
+}
+
 /// A test for each bug. In an unoptimised build they take minutes: `make planted` runs them.
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -26,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn found(bug: Bug) -> Result<(), Failed> {
-    for seed in 1..=SEEDS {
+    for seed in (first(bug)..=SEEDS).chain(1..first(bug)) {
         if let Some(problem) = simulated(seed, bug) {
             let first = problem.lines().next().unwrap_or_default();
             println!("{bug:?}: seed {seed}: {first}");

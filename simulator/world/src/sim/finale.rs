@@ -13,32 +13,30 @@ use super::truth::{path, uid};
 use super::{KeptByUser, NEWER, Sim, picture};
 use crate::{NAMESPACE, Undisturbed, World};
 
-/// How long it may take until all is well, and steady.
-const WELL: Duration = Duration::from_mins(200);
+/// How long it may take until all is well, and has been quiet.
+const REST: Duration = Duration::from_mins(280);
 /// Between two looks of the user who does what the messages say.
 const LOOK: Duration = Duration::from_mins(1);
 /// How long a problem has to last before the user does something about it.
 const PATIENCE: u64 = 4;
-/// For how many looks all has to be well: a Secret that somebody deleted may be noticed only when it is read again, which is after ten
-/// minutes, and at the next look at its cluster, five minutes later. With the hour after that, a join token that was made while the clock
-/// was an hour ahead is over too.
-const STEADY: u64 = 35;
+/// For how many looks, while all is well, something may still be changed: a Secret that somebody deleted may be noticed only when it is
+/// read again, which is after ten minutes, and at the next look at its cluster, five minutes later.
+const CHANGING: u64 = 25;
+/// At which of them somebody removes what came late.
+const CLEANED: [u64; 2] = [5, 15];
+/// For how many looks nothing has to be changed then.
+const QUIET: u64 = 60;
 
 impl Sim {
     /// Mends everything, and tells what is not then as it should be.
     pub(crate) async fn finish(&mut self) -> Result<(), String> {
         self.mend();
-        self.until_well().await?;
-        // The hosts' statuses tell of what was removed by hand.
-        self.let_go_by(LOOK * 4).await;
-        let changes = self.conductor.changes();
-        self.let_go_by(Duration::from_hours(1)).await;
-        self.still()?;
-        if self.conductor.changes() != changes {
-            return Err(format!(
-                "an idle operator changed something {} times within an hour",
-                self.conductor.changes() - changes
-            ));
+        self.until_quiet().await?;
+        // One that was made while the clock was ahead lasts longer than any other.
+        if let Some(end) = picture::last_token(&self.world) {
+            let left = end.duration_since(self.world.now());
+            self.let_go_by(Duration::try_from(left).unwrap_or_default() + LOOK)
+                .await;
         }
         for cluster in self.world.all("DevCluster") {
             for restore in self.restores_of(&cluster) {
@@ -142,29 +140,40 @@ impl Sim {
         name.split('.').nth(2).is_some_and(|word| word.len() == 36)
     }
 
-    async fn until_well(&mut self) -> Result<(), String> {
-        let looks = WELL.as_secs() / LOOK.as_secs();
-        let (mut good, mut bad) = (0, 0);
-        for _ in 0..looks {
+    /// Waits until all is well, and has been for an hour in which the operator changed nothing.
+    async fn until_quiet(&mut self) -> Result<(), String> {
+        let (mut good, mut bad, mut quiet) = (0, 0, 0);
+        let mut changes = self.conductor.changes();
+        for _ in 0..REST.as_secs() / LOOK.as_secs() {
             self.let_go_by(LOOK).await;
             self.still()?;
-            if self.is_well() {
-                good += 1;
-                if good == STEADY {
-                    self.remove_foreign();
-                    return Ok(());
+            let before = std::mem::replace(&mut changes, self.conductor.changes());
+            if !self.is_well() {
+                (good, quiet) = (0, 0);
+                bad += 1;
+                if bad % PATIENCE == 0 {
+                    self.do_as_told();
                 }
                 continue;
             }
-            good = 0;
-            bad += 1;
-            if bad % PATIENCE == 0 {
-                self.do_as_told();
+            good += 1;
+            quiet = if changes == before { quiet + 1 } else { 0 };
+            if quiet == QUIET {
+                return Ok(());
+            }
+            if quiet == 0 && good > CHANGING {
+                return Err(format!(
+                    "an idle operator changed something: {} times within a minute, when all had been well for {good}",
+                    changes - before
+                ));
+            }
+            if CLEANED.contains(&good) {
+                self.remove_foreign();
             }
         }
         Err(format!(
-            "not well {} min after everything was mended:\n{}",
-            WELL.as_secs() / 60,
+            "not well for an hour without a change {} min after everything was mended:\n{}",
+            REST.as_secs() / 60,
             self.world.told()
         ))
     }

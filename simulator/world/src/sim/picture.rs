@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use seedbed_simulated_api::{Selector, Store};
 use serde_json::{Value, json};
 
 use super::truth::path;
@@ -178,13 +179,7 @@ fn child(world: &World, cluster: &Value) -> Vec<String> {
         return vec![format!("child {name}: no API")];
     };
     api.with(|store| {
-        let all = |plural: &str| {
-            let selector = seedbed_simulated_api::Selector::default();
-            let kind = store.kinds().of_plural(plural).cloned();
-            kind.map(|kind| store.list(&kind, "", &selector).cloned().collect::<Vec<_>>())
-                .unwrap_or_default()
-        };
-        let mut lines: Vec<String> = all("nodes")
+        let mut lines: Vec<String> = all(store, "nodes")
             .iter()
             .map(|node| {
                 format!(
@@ -197,22 +192,36 @@ fn child(world: &World, cluster: &Value) -> Vec<String> {
             })
             .collect();
         let now = world.now();
-        let lasting = all("secrets")
+        let lasting = all(store, "secrets")
             .iter()
-            .filter(|secret| !has_expired(secret, now))
+            .filter(|secret| expiry(secret).is_none_or(|at| at >= now))
             .count();
         lines.push(format!("child {name}: {lasting} Secrets"));
         lines
     })
 }
 
-/// Whether it is a token whose time is over: a real cluster removes those by itself.
-fn has_expired(secret: &Value, now: Timestamp) -> bool {
-    let data = secret["data"]["expiration"].as_str().unwrap_or_default();
-    let text = STANDARD
-        .decode(data)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    let expires: Option<Timestamp> = text.and_then(|text| text.parse().ok());
-    expires.is_some_and(|at| at < now)
+fn all(store: &Store, plural: &str) -> Vec<Value> {
+    let selector = Selector::default();
+    let kind = store.kinds().of_plural(plural).cloned();
+    kind.map(|kind| store.list(&kind, "", &selector).cloned().collect())
+        .unwrap_or_default()
+}
+
+/// When the last join token of all child clusters is over, if that is to come.
+pub(crate) fn last_token(world: &World) -> Option<Timestamp> {
+    let clusters = world.all("DevCluster");
+    let apis = clusters
+        .iter()
+        .filter_map(|cluster| super::child_of(world, cluster));
+    let tokens = apis.flat_map(|api| api.with(|store| all(store, "secrets")));
+    let ends = tokens.filter_map(|secret| expiry(&secret));
+    ends.max().filter(|end| *end >= world.now())
+}
+
+/// When a token's time is over: a real cluster removes it by itself then.
+fn expiry(secret: &Value) -> Option<Timestamp> {
+    let data = secret["data"]["expiration"].as_str()?;
+    let bytes = STANDARD.decode(data).ok()?;
+    String::from_utf8(bytes).ok()?.parse().ok()
 }
