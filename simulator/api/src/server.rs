@@ -294,9 +294,8 @@ impl ApiServer {
             Some((event, follower))
         });
         let now = self.now.clone();
-        let frames = lines.map(move |event| {
-            let event =
-                json!({"type": event["type"], "object": shown(event["object"].clone(), shape, now())});
+        let frames = lines.map(move |mut event| {
+            event["object"] = shown(event["object"].take(), shape, now());
             Ok(Frame::data(Bytes::from(format!("{event}\n"))))
         });
         response(200, frames.boxed())

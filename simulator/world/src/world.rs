@@ -294,6 +294,14 @@ impl World {
             .with(|store| store.list(&kind, "", &Selector::default()).cloned().collect())
     }
 
+    /// Whether all objects of that kind are so.
+    pub(crate) fn every(&self, kind: &str, is_so: impl FnMut(&Value) -> bool) -> bool {
+        let kind = self.kind(kind);
+        self.0
+            .api
+            .with(|store| store.list(&kind, "", &Selector::default()).all(is_so))
+    }
+
     /// The object of that kind and name.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let kind = self.kind(kind);
@@ -305,9 +313,7 @@ impl World {
     /// An object's condition: its status; none where there is no such object or condition.
     pub fn condition(&self, kind: &str, name: &str, type_: &str) -> Option<String> {
         let object = self.get(kind, name)?;
-        let conditions = object["status"]["conditions"].as_array()?;
-        let condition = conditions.iter().find(|c| c["type"] == type_)?;
-        condition["status"].as_str().map(str::to_owned)
+        condition(&object, type_).map(str::to_owned)
     }
 
     /// Everything on the one host.
@@ -362,6 +368,13 @@ impl World {
         let found = self.0.api.with(|store| store.kinds().of_plural(&plural).cloned());
         found.expect("a kind that the seed knows")
     }
+}
+
+/// The status of an object's condition.
+pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a str> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let condition = conditions.iter().find(|c| c["type"] == type_)?;
+    condition["status"].as_str()
 }
 
 fn namespace_of(kind: &Kind) -> &'static str {

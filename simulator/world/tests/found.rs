@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use seedbed_simulated_api::{ApiServer, Preconditions, Selector};
+use seedbed_simulated_api::{ApiServer, Kind, Preconditions, Selector, Store};
 use seedbed_simulation::objects::{cluster, pool};
 use seedbed_simulation::{
     Boundary, Delivery, Director, End, Fate, Refusal, Settings, Step, Undisturbed, World,
@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 const VERSION: &str = "v1.35.4";
+const NEXT: &str = "v1.36.3";
 
 fn world() -> World {
     World::new(Settings::new(VERSION), Arc::new(Undisturbed))
@@ -199,6 +200,14 @@ fn in_child(world: &World, plural: &str) -> Vec<String> {
     })
 }
 
+/// Does something with the child cluster's nodes.
+fn with_nodes<T>(world: &World, work: impl FnOnce(&mut Store, &Kind) -> T) -> T {
+    child(world).unwrap().with(|store| {
+        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
+        work(store, &kind)
+    })
+}
+
 fn has_node(world: &World, name: &str) -> bool {
     in_child(world, "nodes").iter().any(|node| node == name)
 }
@@ -234,10 +243,9 @@ async fn a_worker_whose_node_somebody_removed_joins_again() {
     .await;
     sleep(Duration::from_mins(10)).await;
     let now = world.now();
-    child(&world).unwrap().with(|store| {
-        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
-        store
-            .delete(&kind, "", "demo-workers-0", &Preconditions::default(), now)
+    with_nodes(&world, |nodes, kind| {
+        nodes
+            .delete(kind, "", "demo-workers-0", &Preconditions::default(), now)
             .unwrap();
     });
     until(&world, "joined again", async |w| has_node(w, "demo-workers-0")).await;
@@ -368,25 +376,64 @@ async fn a_volume_that_nobody_owns_is_told_and_left() {
     );
 }
 
-/// Refuses the first deletion of each join token: somebody wrote to it at the same moment.
-struct TokensChange(AtomicU64);
+/// Some calls end otherwise.
+struct Ending {
+    which: fn(&Step) -> bool,
+    /// How they end, by how many of them there were before.
+    ends: fn(u64) -> End,
+    begun: AtomicBool,
+    count: AtomicU64,
+}
 
-impl Director for TokensChange {
+impl Ending {
+    /// From the beginning on.
+    fn of(which: fn(&Step) -> bool, ends: fn(u64) -> End) -> Arc<Self> {
+        let it = Self::later(which, ends);
+        it.begin();
+        it
+    }
+
+    /// From when it is begun.
+    fn later(which: fn(&Step) -> bool, ends: fn(u64) -> End) -> Arc<Self> {
+        Arc::new(Self {
+            which,
+            ends,
+            begun: AtomicBool::new(false),
+            count: AtomicU64::new(0),
+        })
+    }
+
+    fn begin(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+    }
+
+    /// How many such calls there were.
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Director for Ending {
     fn fate(&self, step: &Step) -> Fate {
-        let is_first = || self.0.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
-        if step.verb == "DELETE" && step.object.contains("/bootstrap-token-") && is_first() {
-            return Fate {
-                end: End::Refused(Refusal::Answered(409)),
-                ..Fate::default()
-            };
+        if !self.begun.load(Ordering::SeqCst) || !(self.which)(step) {
+            return Fate::default();
         }
-        Fate::default()
+        Fate {
+            end: (self.ends)(self.count.fetch_add(1, Ordering::SeqCst)),
+            ..Fate::default()
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_join_token_whose_deletion_meets_another_write_is_deleted_all_the_same() {
-    let world = World::new(Settings::new(VERSION), Arc::new(TokensChange(AtomicU64::new(0))));
+    // Somebody wrote to each token at the moment at which it was to be deleted first.
+    let tokens = |step: &Step| step.verb == "DELETE" && step.object.contains("/bootstrap-token-");
+    let every_other = |before: u64| match before % 2 {
+        0 => End::Refused(Refusal::Answered(409)),
+        _ => End::Done,
+    };
+    let world = World::new(Settings::new(VERSION), Ending::of(tokens, every_other));
     let _operator = world.operator();
     world.create(cluster("demo", "local", VERSION)).unwrap();
     world.create(pool("demo-workers", "demo", 1)).unwrap();

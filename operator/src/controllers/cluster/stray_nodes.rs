@@ -14,10 +14,8 @@ use crate::events::EventType;
 
 /// Whether there are such nodes, as far as the cluster's API tells.
 pub fn seen(subject: &Subject) -> bool {
-    let nodes = subject.view.nodes.known().into_iter().flatten();
-    nodes
-        .into_iter()
-        .any(|node| is_left(node, &subject.machines, subject))
+    let mut nodes = subject.view.nodes.known().into_iter().flatten();
+    nodes.any(|node| is_left(node, &subject.machines, subject))
 }
 
 /// Removes them, as both API servers have it now: a cache that lags may not know a machine that was made a moment ago, or a kubelet that

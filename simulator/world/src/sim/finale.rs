@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::script::CLUSTERS;
 use super::truth::{path, uid};
 use super::{KeptByUser, NEWER, Sim, picture};
+use crate::world::condition;
 use crate::{NAMESPACE, Undisturbed, World};
 
 /// How long it may take until all is well, and has been quiet.
@@ -179,37 +180,30 @@ impl Sim {
     }
 
     fn is_well(&self) -> bool {
-        let ready = |kind: &str, object: &Value| {
-            let name = path(object, &["metadata", "name"]).unwrap_or_default();
-            self.world.condition(kind, name, "Ready").as_deref() == Some("True")
+        let ready = |object: &Value| {
+            condition(object, "Ready") == Some("True")
                 && object["metadata"]["generation"] == object["status"]["observedGeneration"]
         };
-        let going = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
-        [
-            "HypervisorHost",
-            "KubernetesRelease",
-            "DevCluster",
-            "NodePool",
-            "DevMachine",
-        ]
-        .into_iter()
-        .all(|kind| {
-            self.again.is_empty()
-                && self.world.all(kind).iter().all(|object| {
-                    !going(object)
-                        && (ready(kind, object) || kind == "NodePool" && self.has_no_cluster(object))
-                })
-        }) && self
-            .world
-            .all("ClusterUpgrade")
-            .iter()
-            .all(|upgrade| is_told(upgrade) || has_ended(upgrade))
-            && self.world.all("DevCluster").iter().all(|cluster| {
-                let name = path(cluster, &["metadata", "name"]).unwrap_or_default();
-                self.world
-                    .condition("DevCluster", name, "VersionDrift")
-                    .as_deref()
-                    == Some("False")
+        let stays = |object: &Value| object["metadata"]["deletionTimestamp"].is_null();
+        // A pool may be without a cluster: whether it is has to be asked of the store, which looks at one kind at a time.
+        let mut without = Vec::new();
+        let up = ["HypervisorHost", "KubernetesRelease", "DevCluster", "DevMachine"];
+        self.again.is_empty()
+            && up
+                .into_iter()
+                .all(|kind| self.world.every(kind, |object| stays(object) && ready(object)))
+            && self.world.every("NodePool", |pool| {
+                if !ready(pool) {
+                    without.push(pool.clone());
+                }
+                stays(pool)
+            })
+            && without.iter().all(|pool| self.has_no_cluster(pool))
+            && self
+                .world
+                .every("ClusterUpgrade", |upgrade| is_told(upgrade) || has_ended(upgrade))
+            && self.world.every("DevCluster", |cluster| {
+                condition(cluster, "VersionDrift") == Some("False")
             })
     }
 

@@ -5,11 +5,8 @@ use super::*;
 /// A node that is not Ready, of a machine of ours or not.
 fn make_node(world: &World, name: &str, provider_id: Option<&str>) {
     let now = world.now();
-    child(world).unwrap().with(|store| {
-        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
-        let node = json!({"metadata": {"name": name}, "spec": {"providerID": provider_id}});
-        store.create(&kind, "", node, now).unwrap();
-    });
+    let node = json!({"metadata": {"name": name}, "spec": {"providerID": provider_id}});
+    with_nodes(world, |nodes, kind| nodes.create(kind, "", node, now).unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,6 @@ use seedbed_simulation::objects::{carried_out, release};
 
 use super::*;
 
-const NEXT: &str = "v1.36.3";
-
 /// A cluster with workers, and an upgrade of it that has just been filed.
 async fn begun(world: &World, workers: u64) {
     world.create(release(NEXT)).unwrap();
@@ -29,39 +27,23 @@ fn phase(world: &World) -> String {
     upgrade["status"]["phase"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The first write to a node, from some moment on, is done when nobody waits for it any more.
-#[derive(Default)]
-struct LateClosing {
-    begins: AtomicBool,
-    was: AtomicBool,
-}
-
-impl Director for LateClosing {
-    fn fate(&self, step: &Step) -> Fate {
-        let is_it = step.verb == "PATCH" && step.object.ends_with("/nodes/demo-workers-0");
-        if is_it && self.begins.load(Ordering::SeqCst) && !self.was.swap(true, Ordering::SeqCst) {
-            return Fate {
-                end: End::Late(Duration::from_mins(3)),
-                ..Fate::default()
-            };
-        }
-        Fate::default()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_opened_again_is_not_closed_by_a_call_that_comes_late() {
-    let director = Arc::new(LateClosing::default());
+    // The first write to the node is done when nobody waits for it any more.
+    let closing = |step: &Step| step.verb == "PATCH" && step.object.ends_with("/nodes/demo-workers-0");
+    let director = Ending::later(closing, |before| match before {
+        0 => End::Late(Duration::from_mins(3)),
+        _ => End::Done,
+    });
     let world = World::new(Settings::new(VERSION), director.clone());
     let _operator = world.operator();
     begun(&world, 1).await;
-    director.begins.store(true, Ordering::SeqCst);
+    director.begin();
     is_done(&world).await;
-    assert!(director.was.load(Ordering::SeqCst));
+    assert!(director.count() > 0);
     sleep(Duration::from_mins(10)).await;
-    let node = child(&world).unwrap().with(|store| {
-        let kind = store.kinds().of_plural("nodes").cloned().unwrap();
-        store.get(&kind, "", "demo-workers-0").cloned().unwrap()
+    let node = with_nodes(&world, |nodes, kind| {
+        nodes.get(kind, "", "demo-workers-0").cloned().unwrap()
     });
     assert!(node["spec"]["unschedulable"].is_null(), "{}", node["spec"]);
 }
