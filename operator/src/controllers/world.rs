@@ -1,11 +1,12 @@
 //! The objects that every controller reads from shared caches, and the context that leads out of the process.
 
+use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Api;
-use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::core::{DeserializeGuard, NamespaceResourceScope, ObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use seedbed_crds::{
@@ -16,6 +17,7 @@ use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_planner::Observed;
 use seedbed_planner::allocation::Allocations;
 use seedbed_planner::upgrade::preflight::GuestFacts;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::access::Accesses;
@@ -26,6 +28,7 @@ use super::inventories::Inventories;
 use super::kept::Kept;
 use super::said::Said;
 use super::turns::Turns;
+use super::upgrade::Settled;
 use super::{allocations, owned, pki};
 use crate::context::Context;
 use crate::errors::Error;
@@ -61,6 +64,8 @@ pub struct World {
     pub written: Kept<Duration>,
     /// Jobs of upgrades that ended well, by their machine's UID and their token.
     pub jobs_done: Kept<()>,
+    /// Upgrades that came to their end, by their UID.
+    pub settled: Kept<Settled>,
     /// What guests said of themselves to a preflight, by their machine's UID.
     pub guest_facts: Kept<GuestFacts>,
     /// What the API servers of clusters that are watched have answered, by their upgrade's UID.
@@ -234,16 +239,33 @@ impl World {
 
     /// Metadata of the cluster of that name as the API server has them now: a cache may lag.
     pub async fn present_cluster(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, Error> {
-        let found = Api::<DevCluster>::namespaced(self.context.client.clone(), namespace)
+        self.present::<DevCluster>(namespace, name).await
+    }
+
+    /// The same of the pool of that name.
+    pub async fn present_pool(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, Error> {
+        self.present::<NodePool>(namespace, name).await
+    }
+
+    async fn present<K>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let found = Api::<K>::namespaced(self.context.client.clone(), namespace)
             .get_metadata_opt(name)
             .await
-            .map_err(|e| Error::api(format!("DevCluster {namespace}/{name}: get"), e))?;
+            .map_err(|e| Error::api(format!("{} {namespace}/{name}: get", K::kind(&())), e))?;
         Ok(found.map(|found| found.metadata))
     }
 
     /// UID of the cluster of that name.
     pub fn cluster_uid(&self, namespace: &str, name: &str) -> Option<String> {
         uid_of(&self.clusters, namespace, name)
+    }
+
+    /// UID of the pool of that name.
+    pub fn pool_uid(&self, namespace: &str, name: &str) -> Option<String> {
+        uid_of(&self.pools, namespace, name)
     }
 
     /// UID of the machine of that name.

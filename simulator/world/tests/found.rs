@@ -284,6 +284,30 @@ async fn machines_that_are_made_when_their_cluster_is_gone_do_not_stay() {
     until(&world, "no machines", async |w| w.all("DevMachine").is_empty()).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_made_when_its_pool_is_gone_does_not_stay() {
+    let world = world();
+    let _operator = world.operator();
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", 1)).unwrap();
+    until(&world, "Ready", async |w| {
+        is_ready(w, "demo") && has_node(w, "demo-workers-0")
+    })
+    .await;
+    let worker = world.get("DevMachine", "demo-workers-0").unwrap();
+    world.delete("NodePool", "demo-workers").unwrap();
+    until(&world, "gone", async |w| w.all("NodePool").is_empty()).await;
+    // The garbage collector takes off a reference to what is gone, where another one leads to what is there.
+    let mut without = made_again(worker.clone());
+    without["metadata"]["name"] = "demo-workers-1".into();
+    let owners = without["metadata"]["ownerReferences"].as_array_mut().unwrap();
+    owners.retain(|owner| owner["kind"] != "NodePool");
+    world.create(made_again(worker)).unwrap();
+    world.create(without).unwrap();
+    until(&world, "no workers", async |w| w.all("DevMachine").len() == 1).await;
+    assert_eq!(world.inventory().await.domains.len(), 1);
+}
+
 /// Counts machines that are made. Watches of one kind are late from some moment on.
 struct Makers {
     kind: &'static str,

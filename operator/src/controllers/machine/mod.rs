@@ -16,7 +16,7 @@ use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::effect::Effect as _;
 use seedbed_planner::machine::{self, Decision, Urgency, Wait};
-use seedbed_planner::{conditions, names};
+use seedbed_planner::{conditions, names, pool};
 
 use super::access;
 use super::current::{current, let_go};
@@ -56,6 +56,11 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
         effect::carry_out(describe(&machine), machine::Effect::RemoveFinalizer, work).await?;
         return Ok(Action::await_change());
     }
+    if !leaving && pool_is_gone(&machine, world).await? {
+        let work = delete(&context.client, &machine);
+        effect::carry_out(describe(&machine), pool::Effect::DeleteMachine, work).await?;
+        return Ok(Action::requeue(SOON));
+    }
     let Some(subject) = subject(machine, world).await? else {
         // Its cluster or host is not in the caches (yet). Nothing is concluded from that; the watches bring it.
         return Ok(Action::requeue(BLOCKED));
@@ -94,6 +99,22 @@ async fn cluster_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Er
     }
     let found = world.present_cluster(&namespace, name).await?;
     Ok(found.is_none_or(|found| found.uid.as_deref() != owner))
+}
+
+/// Whether the pool of a worker, which goes only after its machines, is gone all the same. The garbage collector leaves such a worker alone
+/// as long as its cluster is there, and may have taken the reference to the pool off.
+/// See <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>.
+async fn pool_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Error> {
+    let Some(pool) = &machine.spec.pool_ref else {
+        return Ok(false);
+    };
+    let (namespace, owner) = (owned::namespace(machine), owned::owner_uid(machine, "NodePool"));
+    let is_it = |uid: Option<String>| uid.is_some() && (owner.is_none() || uid.as_deref() == owner);
+    if is_it(world.pool_uid(&namespace, &pool.name)) {
+        return Ok(false);
+    }
+    let found = world.present_pool(&namespace, &pool.name).await?;
+    Ok(!is_it(found.and_then(|found| found.uid)))
 }
 
 /// The control plane among a cluster's machines.

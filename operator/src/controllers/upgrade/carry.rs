@@ -27,8 +27,19 @@ use crate::status::describe;
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where something outside is waited for.
 const LATER: Duration = Duration::from_secs(10);
+/// After how long nobody writes any more what was asked for before.
+const LATE: Duration = Duration::from_mins(5);
 /// For how long a node's pods may hold up its upgrade before a person is asked.
 const DRAINED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Whether anything can be written down yet of an upgrade that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub enum Settled {
+    /// Nothing any more.
+    Yes,
+    /// Not once it has been at its end for long enough, which it is since then.
+    Since(Duration),
+}
 
 /// One pass.
 pub async fn on(upgrade: ClusterUpgrade, found: UnderWay, world: &World) -> Result<Action, Error> {
@@ -151,11 +162,36 @@ pub async fn ended(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Res
     if finalizer::is_set(&upgrade) {
         remove_checks(&upgrade, entry, world).await?;
         finish(&upgrade, world).await?;
-        return Ok(Action::await_change());
+        return Ok(Action::requeue(LATE));
     }
-    let api = Api::<ClusterUpgrade>::namespaced(world.context.client.clone(), &owned::namespace(&upgrade));
-    let status = progress::status(&upgrade, entry, None, world.context.clock.now());
+    let context = &world.context;
+    let api = Api::<ClusterUpgrade>::namespaced(context.client.clone(), &owned::namespace(&upgrade));
+    let status = progress::status(&upgrade, entry, None, context.clock.now());
     transitions::save_paced(world, &api, &upgrade, status).await?;
+    settle(&upgrade, world).await
+}
+
+/// A journal that was asked for while the upgrade was under way may be written when it has come to its end: it would hold the turn for
+/// ever. Once none can be written any more, one that is there is given back.
+async fn settle(upgrade: &ClusterUpgrade, world: &World) -> Result<Action, Error> {
+    let (context, uid) = (&world.context, owned::uid(upgrade));
+    let now = context.clock.elapsed();
+    let since = match world.settled.get(&uid, now) {
+        Some(Settled::Yes) => return Ok(Action::await_change()),
+        Some(Settled::Since(since)) => since,
+        None => {
+            world.settled.put(&uid, Settled::Since(now), now);
+            now
+        }
+    };
+    let left = LATE.saturating_sub(now.saturating_sub(since));
+    if !left.is_zero() {
+        return Ok(Action::requeue(left));
+    }
+    if journal::is_of(&context.client, upgrade).await? {
+        give_back(upgrade, world).await?;
+    }
+    world.settled.put(&uid, Settled::Yes, now);
     Ok(Action::await_change())
 }
 
@@ -180,14 +216,13 @@ async fn remove_checks(upgrade: &ClusterUpgrade, entry: &Entry, world: &World) -
 }
 
 async fn finish(upgrade: &ClusterUpgrade, world: &World) -> Result<(), Error> {
-    let client = &world.context.client;
-    effect::carry_out(
-        describe(upgrade),
-        Effect::Finish,
-        journal::give_back(client, upgrade),
-    )
-    .await?;
+    give_back(upgrade, world).await?;
     let_go(upgrade, world).await
+}
+
+async fn give_back(upgrade: &ClusterUpgrade, world: &World) -> Result<(), Error> {
+    let work = journal::give_back(&world.context.client, upgrade);
+    effect::carry_out(describe(upgrade), Effect::Finish, work).await
 }
 
 /// Takes the finalizer off.

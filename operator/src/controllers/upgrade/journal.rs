@@ -141,6 +141,12 @@ pub async fn turn(client: &Client, upgrade: &ClusterUpgrade) -> Result<Turn, Err
     Ok(Turn::Of(Box::new(entry), object.resource_version()))
 }
 
+/// Whether it is the upgrade's turn.
+pub async fn is_of(client: &Client, upgrade: &ClusterUpgrade) -> Result<bool, Error> {
+    let turn = turn(client, upgrade).await?;
+    Ok(matches!(turn, Turn::Of(entry, _) if entry.uid == owned::uid(upgrade)))
+}
+
 /// Takes the turn for the upgrade. Somebody else's turn is a conflict.
 pub async fn take(client: &Client, upgrade: &ClusterUpgrade, entry: &Entry) -> Result<(), Error> {
     let object = object(upgrade, entry, None)?;

@@ -30,6 +30,7 @@ use crate::context::jittered;
 use crate::effect;
 use crate::errors::Error;
 use crate::status::describe;
+pub use carry::Settled;
 pub use guests::KEPT as GUESTS_KEPT;
 pub use journal::has_turn;
 use journal::{Entry, Turn};
@@ -46,6 +47,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 const WAITING: Duration = Duration::from_secs(30);
 /// For how long it is kept that a job ended well.
 pub const JOBS_KEPT: Duration = Duration::from_hours(2);
+/// For how long it is kept that an upgrade came to its end.
+pub const SETTLED_KEPT: Duration = Duration::from_hours(24);
 /// How often the requests that an API server has answered are counted while it is watched: an emulated one takes tens of seconds for that.
 pub const COUNTED_EVERY: Duration = Duration::from_secs(30);
 /// How often what a check asks for is asked at most.

@@ -62,3 +62,26 @@ async fn workers_whose_statuses_are_lost_are_upgraded_all_the_same() {
     let found = world.host().machines.kubelets(address(&world));
     assert!(found.iter().all(|(_, kubelet)| kubelet == NEXT), "{found:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_written_when_its_upgrade_has_ended_does_not_hold_the_turn() {
+    let world = world();
+    let _operator = world.operator();
+    begun(&world, 1).await;
+    let is_there = async |w: &World| w.get("ConfigMap", "demo-upgrade").is_some();
+    until(&world, "begun", is_there).await;
+    let journal = world.get("ConfigMap", "demo-upgrade").unwrap();
+    world
+        .change("ClusterUpgrade", "next", &json!({"cancel": true}))
+        .unwrap();
+    until(&world, "cancelled", async |w| phase(w) == "Cancelled").await;
+    until(&world, "the turn is given back", async |w| !is_there(w).await).await;
+    // As by a request that is carried out long after it was sent.
+    world.create(made_again(journal)).unwrap();
+    world.create(carried_out("second", "demo", NEXT)).unwrap();
+    until(&world, "done", async |w| {
+        w.get("ClusterUpgrade", "second").unwrap()["status"]["phase"] == "Done"
+    })
+    .await;
+    until(&world, "the turn is given back", async |w| !is_there(w).await).await;
+}
