@@ -15,6 +15,9 @@ use kube::client::{Body, Client, ClientBuilder, ConfigExt, DynBody};
 use tokio_rustls::rustls::client::Resumption;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
+/// After how long a request that nobody waits for any more is not carried out any more. An API server gives one up after a minute:
+/// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/> (request-timeout).
+pub const LATE: Duration = Duration::from_mins(5);
 /// How long a connection to an API server may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 

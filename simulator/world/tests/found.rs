@@ -235,12 +235,7 @@ async fn a_node_that_registers_while_its_machine_goes_does_not_outlast_it() {
 async fn a_worker_whose_node_somebody_removed_joins_again() {
     let world = world();
     let _operator = world.operator();
-    world.create(cluster("demo", "local", VERSION)).unwrap();
-    world.create(pool("demo-workers", "demo", 1)).unwrap();
-    until(&world, "Ready", async |w| {
-        is_ready(w, "demo") && has_node(w, "demo-workers-0")
-    })
-    .await;
+    ready_with(&world, 1).await;
     sleep(Duration::from_mins(10)).await;
     let now = world.now();
     with_nodes(&world, |nodes, kind| {
@@ -253,6 +248,17 @@ async fn a_worker_whose_node_somebody_removed_joins_again() {
     let machine = world.get("DevMachine", "demo-workers-0").unwrap();
     assert_eq!(machine["status"]["bootstrap"]["attempt"], 2, "{machine}");
     assert_eq!(world.boots(), 2, "the machine stays as it is");
+}
+
+/// A cluster with so many workers, all of which have joined.
+async fn ready_with(world: &World, workers: u64) {
+    world.create(cluster("demo", "local", VERSION)).unwrap();
+    world.create(pool("demo-workers", "demo", workers)).unwrap();
+    let last = format!("demo-workers-{}", workers - 1);
+    until(world, "Ready", async |w| {
+        is_ready(w, "demo") && has_node(w, &last)
+    })
+    .await;
 }
 
 /// The object as somebody would make it again.
@@ -288,12 +294,7 @@ async fn machines_that_are_made_when_their_cluster_is_gone_do_not_stay() {
 async fn a_worker_that_is_made_when_its_pool_is_gone_does_not_stay() {
     let world = world();
     let _operator = world.operator();
-    world.create(cluster("demo", "local", VERSION)).unwrap();
-    world.create(pool("demo-workers", "demo", 1)).unwrap();
-    until(&world, "Ready", async |w| {
-        is_ready(w, "demo") && has_node(w, "demo-workers-0")
-    })
-    .await;
+    ready_with(&world, 1).await;
     let worker = world.get("DevMachine", "demo-workers-0").unwrap();
     world.delete("NodePool", "demo-workers").unwrap();
     until(&world, "gone", async |w| w.all("NodePool").is_empty()).await;
@@ -459,12 +460,7 @@ async fn a_join_token_whose_deletion_meets_another_write_is_deleted_all_the_same
     };
     let world = World::new(Settings::new(VERSION), Ending::of(tokens, every_other));
     let _operator = world.operator();
-    world.create(cluster("demo", "local", VERSION)).unwrap();
-    world.create(pool("demo-workers", "demo", 1)).unwrap();
-    until(&world, "Ready", async |w| {
-        is_ready(w, "demo") && has_node(w, "demo-workers-0")
-    })
-    .await;
+    ready_with(&world, 1).await;
     sleep(Duration::from_mins(1)).await;
     assert_eq!(in_child(&world, "secrets"), Vec::<String>::new());
 }

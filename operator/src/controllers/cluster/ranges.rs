@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use seedbed_crds::HypervisorHost;
 use seedbed_hypervisor::Hypervisor;
 
+use crate::client::LATE;
 use crate::controllers::allocations;
 use crate::controllers::turns::Turns;
 use crate::controllers::world::World;
@@ -15,9 +16,6 @@ use crate::errors::Error;
 /// How long the ranges on a host are known without another look: a cluster that is allotted one is added at once, and what others
 /// make there is seen after that time.
 const KEPT: Duration = Duration::from_secs(5);
-/// How long a range that was allotted is in use although no list has it: what nobody waits for any more may be written yet. An API server
-/// gives a request up after a minute: <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/> (request-timeout).
-const LATE: Duration = Duration::from_mins(5);
 
 /// The ranges on all hosts. Whoever looks at those of a host, or allots one, holds them: what was listed before somebody allotted a
 /// range would be taken for the present otherwise, and the range be allotted again.
@@ -71,6 +69,7 @@ impl OnHost {
                 Some((uid, network.cidr?))
             }));
             self.known = Some(Known { at: now, used });
+            // One that no list has may be written down yet.
             self.allotted
                 .retain(|allotted| now.saturating_sub(allotted.at) < LATE);
         }

@@ -109,7 +109,7 @@ async fn pool_is_gone(machine: &DevMachine, world: &World) -> Result<bool, Error
         return Ok(false);
     };
     let (namespace, owner) = (owned::namespace(machine), owned::owner_uid(machine, "NodePool"));
-    let is_it = |uid: Option<String>| uid.is_some() && (owner.is_none() || uid.as_deref() == owner);
+    let is_it = |uid: Option<String>| uid.is_some_and(|uid| owner.is_none_or(|owner| owner == uid));
     if is_it(world.pool_uid(&namespace, &pool.name)) {
         return Ok(false);
     }

@@ -14,6 +14,7 @@ use super::journal::{self, Entry};
 use super::recorded::{Journal, UnderWay};
 use super::subject::{Reached, Subject};
 use super::{apply, checks, look, progress};
+use crate::client::LATE;
 use crate::context::jittered;
 use crate::controllers::failure::Failure;
 use crate::controllers::world::World;
@@ -27,8 +28,6 @@ use crate::status::describe;
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again where something outside is waited for.
 const LATER: Duration = Duration::from_secs(10);
-/// After how long nobody writes any more what was asked for before.
-const LATE: Duration = Duration::from_mins(5);
 /// For how long a node's pods may hold up its upgrade before a person is asked.
 const DRAINED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
@@ -162,7 +161,7 @@ pub async fn ended(upgrade: ClusterUpgrade, entry: &Entry, world: &World) -> Res
     if finalizer::is_set(&upgrade) {
         remove_checks(&upgrade, entry, world).await?;
         finish(&upgrade, world).await?;
-        return Ok(Action::requeue(LATE));
+        return settle(&upgrade, world).await;
     }
     let context = &world.context;
     let api = Api::<ClusterUpgrade>::namespaced(context.client.clone(), &owned::namespace(&upgrade));

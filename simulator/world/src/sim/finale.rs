@@ -185,20 +185,17 @@ impl Sim {
                 && object["metadata"]["generation"] == object["status"]["observedGeneration"]
         };
         let stays = |object: &Value| object["metadata"]["deletionTimestamp"].is_null();
-        // A pool may be without a cluster: whether it is has to be asked of the store, which looks at one kind at a time.
-        let mut without = Vec::new();
         let up = ["HypervisorHost", "KubernetesRelease", "DevCluster", "DevMachine"];
         self.again.is_empty()
             && up
                 .into_iter()
                 .all(|kind| self.world.every(kind, |object| stays(object) && ready(object)))
-            && self.world.every("NodePool", |pool| {
-                if !ready(pool) {
-                    without.push(pool.clone());
-                }
-                stays(pool)
-            })
-            && without.iter().all(|pool| self.has_no_cluster(pool))
+            // Copied: whether one is without a cluster is asked of the same store.
+            && self
+                .world
+                .all("NodePool")
+                .iter()
+                .all(|pool| stays(pool) && (ready(pool) || self.has_no_cluster(pool)))
             && self
                 .world
                 .every("ClusterUpgrade", |upgrade| is_told(upgrade) || has_ended(upgrade))
@@ -358,8 +355,7 @@ impl Sim {
             .within(Duration::from_hours(1), async |world| {
                 ["DevCluster", "NodePool"].iter().all(|kind| {
                     world.all(kind).iter().all(|object| {
-                        let name = path(object, &["metadata", "name"]).unwrap_or_default();
-                        world.condition(kind, name, "Ready").as_deref() == Some("True")
+                        condition(object, "Ready") == Some("True")
                             || *kind == "NodePool" && reason(object, "Stalled") == Some("ClusterNotFound")
                     })
                 })

@@ -13,12 +13,7 @@ fn make_node(world: &World, name: &str, provider_id: Option<&str>) {
 async fn a_node_whose_machine_went_while_its_api_was_out_of_reach_goes_afterwards() {
     let world = world();
     let _operator = world.operator();
-    world.create(cluster("demo", "local", VERSION)).unwrap();
-    world.create(pool("demo-workers", "demo", 2)).unwrap();
-    until(&world, "Ready", async |w| {
-        is_ready(w, "demo") && has_node(w, "demo-workers-1")
-    })
-    .await;
+    ready_with(&world, 2).await;
     let address = address(&world);
     world.set_cut(address, true);
     world

@@ -7,13 +7,7 @@ use super::*;
 /// A cluster with workers, and an upgrade of it that has just been filed.
 async fn begun(world: &World, workers: u64) {
     world.create(release(NEXT)).unwrap();
-    world.create(cluster("demo", "local", VERSION)).unwrap();
-    world.create(pool("demo-workers", "demo", workers)).unwrap();
-    let last = format!("demo-workers-{}", workers - 1);
-    until(world, "Ready", async |w| {
-        is_ready(w, "demo") && has_node(w, &last)
-    })
-    .await;
+    ready_with(world, workers).await;
     sleep(Duration::from_mins(2)).await;
     world.create(carried_out("next", "demo", NEXT)).unwrap();
 }
