@@ -250,11 +250,9 @@ fn clusters_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
                     spread(&on_host.context.clock, clusters_on(&on_host, &host.name_any()))
                 }),
         )
-        .reconcile_on(
-            feeds
-                .releases
-                .concerns(move |release| clusters_of_version(&on_release, &release.name_any())),
-        )
+        .reconcile_on(feeds.releases.concerns_when(of_release, move |release| {
+            clusters_of_version(&on_release, &release.name_any())
+        }))
         .reconcile_on(
             world
                 .context
@@ -330,6 +328,11 @@ fn releases_controller(feeds: &Feeds, world: &Arc<World>) -> Controller<Guarded<
 
 fn clusters_on(world: &World, host: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {
     references(&world.cluster_index, &index::of_host(host))
+}
+
+/// What of a release matters to clusters of its version. Where it is on hosts is their machines' concern, and changes on all hosts together.
+fn of_release(release: &KubernetesRelease) -> impl PartialEq + Send + use<> {
+    (release.uid(), release.metadata.generation)
 }
 
 fn clusters_of_version(world: &World, version: &str) -> Vec<ObjectRef<Guarded<DevCluster>>> {

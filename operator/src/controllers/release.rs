@@ -41,12 +41,14 @@ pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Acti
     let Some(release) = found.filter(|r| r.metadata.deletion_timestamp.is_none()) else {
         return Ok(Action::await_change());
     };
-    let mut hosts: Vec<(String, OnHost)> = Vec::new();
-    for host in world.all_hosts() {
-        let state = ensure(&release, &host, &context.hosts.hypervisor(&host), world).await;
-        hosts.push((host.name_any(), state));
-    }
-    hosts.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut hosts = world.all_hosts();
+    hosts.sort_by_key(ResourceExt::name_any);
+    // At the same time: one that hangs holds the others up no longer than itself.
+    let states = hosts.iter().map(async |host| {
+        let state = ensure(&release, host, &context.hosts.hypervisor(host), world).await;
+        (host.name_any(), state)
+    });
+    let hosts = futures::future::join_all(states).await;
     let wait = if hosts.iter().all(|(_, s)| matches!(s, OnHost::Present)) {
         LATER
     } else {

@@ -3,6 +3,8 @@
 // A helper of a test fails the test that uses it, and says what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "found/hosts.rs"]
+mod hosts;
 #[path = "found/nodes.rs"]
 mod nodes;
 #[path = "found/ranges.rs"]
@@ -45,6 +47,21 @@ fn reason(world: &World, kind: &str, name: &str, type_: &str) -> Value {
     let object = world.get(kind, name).unwrap();
     let conditions = object["status"]["conditions"].as_array().unwrap();
     conditions.iter().find(|c| c["type"] == type_).unwrap()["reason"].clone()
+}
+
+/// The reasons of all events.
+fn events(world: &World) -> Vec<String> {
+    // There are two kinds of that name.
+    let kind = Kind {
+        group: "events.k8s.io",
+        ..world.kind("Event")
+    };
+    let everywhere = Selector::default();
+    world.api().with(|store| {
+        let events = store.list(&kind, "", &everywhere);
+        let reasons = events.filter_map(|event| event["reason"].as_str());
+        reasons.map(str::to_owned).collect()
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,6 +324,7 @@ async fn a_worker_that_is_made_when_its_pool_is_gone_does_not_stay() {
     world.create(without).unwrap();
     until(&world, "no workers", async |w| w.all("DevMachine").len() == 1).await;
     assert_eq!(world.inventory().await.domains.len(), 1);
+    assert!(events(&world).contains(&"PoolGone".to_owned()));
 }
 
 /// Counts machines that are made. Watches of one kind are late from some moment on.

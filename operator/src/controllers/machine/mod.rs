@@ -25,6 +25,7 @@ use super::world::World;
 use super::{cluster, finalizer, owned, profile, transitions};
 use crate::context::{Context, jittered};
 use crate::errors::Error;
+use crate::events::EventType;
 use crate::render::ClusterPlan;
 use crate::status::describe;
 use crate::{deletion, effect};
@@ -59,6 +60,12 @@ pub async fn reconcile(cached: &DevMachine, world: &World) -> Result<Action, Err
     if !leaving && pool_is_gone(&machine, world).await? {
         let work = delete(&context.client, &machine);
         effect::carry_out(describe(&machine), pool::Effect::DeleteMachine, work).await?;
+        let pool = machine.spec.pool_ref.as_ref().map_or("", |pool| &pool.name);
+        let told = format!("NodePool {pool}, which it was a worker of, is gone");
+        context
+            .events
+            .publish(&machine, EventType::Normal, "PoolGone", "Delete", &told)
+            .await;
         return Ok(Action::requeue(SOON));
     }
     let Some(subject) = subject(machine, world).await? else {

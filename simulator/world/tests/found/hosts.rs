@@ -1,0 +1,76 @@
+//! Hosts that give no answer.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A world of the host `local` and so many others.
+fn with_others(count: u8, director: Arc<dyn Director>) -> World {
+    let mut settings = Settings::new(VERSION);
+    let others = (1..=count).map(|number| (format!("other-{number}"), format!("10.{}.0.0/16", 64 + number)));
+    settings.hosts.extend(others.collect::<BTreeMap<_, _>>());
+    World::new(settings, director)
+}
+
+/// The other hosts are silent from some moment on, and calls to `local` are counted from then.
+#[derive(Default)]
+struct Silence {
+    begun: AtomicBool,
+    calls: AtomicU64,
+}
+
+impl Director for Silence {
+    fn fate(&self, step: &Step) -> Fate {
+        let mut fate = Fate::default();
+        if self.begun.load(Ordering::SeqCst) {
+            match &step.boundary {
+                Boundary::Host(name) if name != "local" => fate.end = End::Hangs,
+                Boundary::Host(_) if step.object.starts_with("default.") => {
+                    self.calls.fetch_add(1, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+        fate
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_silent_gives_no_work_with_clusters_on_others() {
+    let silence = Arc::new(Silence::default());
+    let world = with_others(1, silence.clone());
+    let _operator = world.operator();
+    ready_with(&world, 1).await;
+    sleep(Duration::from_mins(1)).await;
+    silence.begun.store(true, Ordering::SeqCst);
+    until(&world, "told", async |w| {
+        w.condition("KubernetesRelease", VERSION, "Ready").as_deref() == Some("Unknown")
+    })
+    .await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(silence.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_silent_hosts_hold_up_a_release_on_another_no_longer_than_one_does() {
+    let mut took = Vec::new();
+    for others in [1, 4] {
+        let silence = Arc::new(Silence::default());
+        silence.begun.store(true, Ordering::SeqCst);
+        let world = with_others(others, silence);
+        let begun = world.elapsed();
+        let _operator = world.operator();
+        until(&world, "on the host", async |w| {
+            let release = w.get("KubernetesRelease", VERSION).unwrap();
+            let hosts = release["status"]["hosts"].as_array();
+            hosts.is_some_and(|hosts| {
+                hosts
+                    .iter()
+                    .any(|host| host["name"] == "local" && host["present"] == true)
+            })
+        })
+        .await;
+        took.push((world.elapsed() - begun).as_secs());
+    }
+    assert!(took[1] <= took[0] + 2, "{took:?} s");
+}
