@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use seedbed_hypervisor::{Around, Call, Fault};
+use seedbed_hypervisor::{Around, CALLS_WAIT, Call, Fault};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::context::Clock;
@@ -47,13 +47,13 @@ impl Bounded {
             "agent" | "detach_disk" => &self.agent_calls,
             _ => &self.calls,
         };
-        match gate.turn(&*self.clock).await {
-            Some(turn) => Ok(Some(turn)),
-            None => Err(Fault::Busy {
-                operation: format!("{} {}", call.verb, call.object),
-                waiting: gate.size,
-            }),
-        }
+        gate.turn(&*self.clock)
+            .await
+            .map(Some)
+            .map_err(|message| Fault::Busy {
+                operation: format!("{} {}", call.verb, call.object).trim_end().to_owned(),
+                message,
+            })
     }
 }
 
@@ -65,9 +65,8 @@ impl Around for Bounded {
     ) -> Result<T, Fault> {
         let turn = self.turn(&call).await?;
         let result = run.await;
-        let is_given_up = result.as_ref().is_err_and(Fault::outcome_unknown);
-        if let Some(turn) = turn.filter(|_| !is_given_up) {
-            turn.answered();
+        if let Some(turn) = turn {
+            turn.ended(result.as_ref().err().and_then(Fault::of_host));
         }
         result
     }
@@ -85,22 +84,23 @@ struct Gate {
 struct Calls {
     /// When each began that is under way, by the order in which they began.
     begun: BTreeMap<u64, Duration>,
-    /// Whether the last one that ended was given up.
-    is_silent: bool,
+    /// What was said of the host where the last one that ended was given up.
+    silence: Option<String>,
 }
 
 /// A call that is under way, for as long as it lives.
 struct Turn {
     number: u64,
     calls: Arc<Mutex<Calls>>,
-    is_answered: bool,
+    /// What is said of the host where it is given up.
+    silence: Option<String>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Turn {
-    /// It was answered, whatever the answer is.
-    fn answered(mut self) {
-        self.is_answered = true;
+    /// It was answered, whatever the answer is, or given up, for that reason.
+    fn ended(mut self, silence: Option<String>) {
+        self.silence = silence;
     }
 }
 
@@ -108,7 +108,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut calls = lock(&self.calls);
         calls.begun.remove(&self.number);
-        calls.is_silent = !self.is_answered;
+        calls.silence = self.silence.take();
     }
 }
 
@@ -121,19 +121,19 @@ impl Gate {
         }
     }
 
-    /// A turn; none where it did not come in time.
-    async fn turn(&self, clock: &dyn Clock) -> Option<Turn> {
+    /// A turn; what is in the way where it did not come in time.
+    async fn turn(&self, clock: &dyn Clock) -> Result<Turn, String> {
         if let Ok(permit) = self.turns.clone().try_acquire_owned() {
-            return Some(self.begin(permit, clock));
+            return Ok(self.begin(permit, clock));
         }
-        if self.is_silent(clock.elapsed()) {
-            return None;
+        if let Some(silence) = self.silence(clock.elapsed()) {
+            return Err(silence);
         }
         let turn = pin!(self.turns.clone().acquire_owned());
         let Either::Left((Ok(permit), _)) = select(turn, clock.sleep(PATIENCE)).await else {
-            return None;
+            return Err(CALLS_WAIT.to_owned());
         };
-        Some(self.begin(permit, clock))
+        Ok(self.begin(permit, clock))
     }
 
     fn begin(&self, permit: OwnedSemaphorePermit, clock: &dyn Clock) -> Turn {
@@ -143,15 +143,18 @@ impl Gate {
         Turn {
             number,
             calls: self.calls.clone(),
-            is_answered: false,
+            silence: Some(CALLS_WAIT.to_owned()),
             _permit: permit,
         }
     }
 
-    fn is_silent(&self, now: Duration) -> bool {
+    /// What is said of a host that gives no answer. The words of the call that was given up last: what is told of the objects on the host
+    /// stays the same, whichever of them had a turn.
+    fn silence(&self, now: Duration) -> Option<String> {
         let calls = lock(&self.calls);
         let is_overdue = |since: &Duration| now.saturating_sub(*since) >= PATIENCE;
-        calls.is_silent || calls.begun.len() == self.size && calls.begun.values().all(is_overdue)
+        let all_wait = calls.begun.len() == self.size && calls.begun.values().all(is_overdue);
+        calls.silence.clone().or(all_wait.then(|| CALLS_WAIT.to_owned()))
     }
 }
 
@@ -219,7 +222,7 @@ mod tests {
         let begun = Instant::now();
         let busy = Err(Fault::Busy {
             operation: "domain default.demo-cp-0".to_owned(),
-            waiting: CALLS,
+            message: CALLS_WAIT.to_owned(),
         });
         assert_eq!(answered(&bounded, "domain").await, busy);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
@@ -261,10 +264,8 @@ mod tests {
         tokio::task::yield_now().await;
         // None of those has been under way for long.
         let turned_away = answered(&bounded, "domain").now_or_never();
-        assert!(
-            matches!(turned_away, Some(Err(Fault::Busy { .. }))),
-            "{turned_away:?}"
-        );
+        let told = turned_away.unwrap().unwrap_err().to_string();
+        assert_eq!(told, "domain default.demo-cp-0: no answer within 10 s");
         answers.send_replace(true);
         tokio::task::yield_now().await;
         let _answers = hanging(&bounded, "domain", CALLS);

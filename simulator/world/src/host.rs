@@ -106,7 +106,7 @@ fn detail(call: &Call<'_>) -> String {
 }
 
 fn refuse<T>(step: &Step, refusal: &Refusal) -> Result<T, Fault> {
-    let operation = format!("{} {}", step.verb, step.object);
+    let operation = operation(step);
     Err(match refusal {
         Refusal::Unreachable => Fault::Unavailable {
             operation,
@@ -124,9 +124,13 @@ fn refuse<T>(step: &Step, refusal: &Refusal) -> Result<T, Fault> {
     })
 }
 
+fn operation(step: &Step) -> String {
+    format!("{} {}", step.verb, step.object).trim_end().to_owned()
+}
+
 fn timed_out<T>(step: &Step, limit: Duration) -> Result<T, Fault> {
     Err(Fault::TimedOut {
-        operation: format!("{} {}", step.verb, step.object),
+        operation: operation(step),
         limit,
     })
 }

@@ -25,13 +25,13 @@ pub enum Fault {
         /// How long was waited.
         limit: Duration,
     },
-    /// Too many calls wait for this host already; nothing was sent.
-    #[error("{operation}: {waiting} calls wait for this host already; nothing was sent")]
+    /// Nothing was sent: what was asked before has no answer yet.
+    #[error("{operation}: {message}")]
     Busy {
         /// What was asked.
         operation: String,
-        /// How many calls were waiting.
-        waiting: usize,
+        /// What is waited for.
+        message: String,
     },
     /// The host says that the thing to act on does not exist.
     #[error("{operation}: {what} does not exist on the host")]
@@ -89,10 +89,26 @@ pub enum Fault {
     },
 }
 
+/// Why a call was not sent.
+pub const CALLS_WAIT: &str = "other calls wait for this host already; nothing was sent";
+
 impl Fault {
     /// True where the outcome of the call is not known: observe before acting again.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
+    }
+
+    /// What it says of the host, whatever was asked of it; none where the outcome is known.
+    pub fn of_host(&self) -> Option<String> {
+        let (Self::Unavailable { operation, .. } | Self::TimedOut { operation, .. }) = self else {
+            return None;
+        };
+        let told = self.to_string();
+        Some(
+            told.strip_prefix(&format!("{operation}: "))
+                .unwrap_or(&told)
+                .to_owned(),
+        )
     }
 
     /// True where the host as a whole, not the one object, was out of reach.

@@ -20,7 +20,7 @@ pub mod simulator;
 mod unavailable;
 
 pub use around::{Around, Call, Wrapped};
-pub use fault::Fault;
+pub use fault::{CALLS_WAIT, Fault};
 pub use model::{
     AttachedDisk, Boot, ByteSource, DiskSpec, DomainFacts, DomainSpec, DomainType, EventKind, HostEvent,
     HostFacts, Inventory, NetworkFacts, NetworkSpec, NicSpec, Owner, PowerState, Reservation, VolumeFacts,

@@ -236,7 +236,12 @@ fn from_machine(type_: &'static str, machine: &DevMachine) -> Finding {
                 .find(|r| r.as_str() == c.reason)
                 .copied()
                 .unwrap_or(Reason::NotInitialized);
-            Finding::new(type_, false, reason, format!("machine {name}: {}", c.message))
+            let status = if c.status == "Unknown" {
+                Status::Unknown
+            } else {
+                Status::False
+            };
+            Finding::new(type_, status, reason, format!("machine {name}: {}", c.message))
         }
         None => Finding::new(
             type_,

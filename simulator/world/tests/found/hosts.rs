@@ -17,6 +17,7 @@ fn with_others(count: u8, director: Arc<dyn Director>) -> World {
 struct Silence {
     begun: AtomicBool,
     calls: AtomicU64,
+    writes: AtomicU64,
 }
 
 impl Director for Silence {
@@ -27,6 +28,9 @@ impl Director for Silence {
                 Boundary::Host(name) if name != "local" => fate.end = End::Hangs,
                 Boundary::Host(_) if step.object.starts_with("default.") => {
                     self.calls.fetch_add(1, Ordering::SeqCst);
+                }
+                Boundary::Seed if step.verb == "PUT" && step.object.ends_with("/status") => {
+                    self.writes.fetch_add(1, Ordering::SeqCst);
                 }
                 _ => {}
             }
@@ -73,4 +77,28 @@ async fn many_silent_hosts_hold_up_a_release_on_another_no_longer_than_one_does(
         took.push((world.elapsed() - begun).as_secs());
     }
     assert!(took[1] <= took[0] + 2, "{took:?} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_again_and_again_while_a_host_is_silent() {
+    let silence = Arc::new(Silence::default());
+    let world = with_others(1, silence.clone());
+    let _operator = world.operator();
+    for number in 0..6 {
+        world
+            .create(cluster(&format!("demo-{number}"), "other-1", VERSION))
+            .unwrap();
+    }
+    until(&world, "Ready", async |w| {
+        (0..6).all(|number| is_ready(w, &format!("demo-{number}")))
+    })
+    .await;
+    silence.begun.store(true, Ordering::SeqCst);
+    // Until each has been looked at.
+    sleep(Duration::from_mins(10)).await;
+    let before = silence.writes.load(Ordering::SeqCst);
+    sleep(Duration::from_mins(10)).await;
+    assert_eq!(silence.writes.load(Ordering::SeqCst), before);
+    let told = world.condition("DevCluster", "demo-0", "ControlPlaneReady");
+    assert_eq!(told.as_deref(), Some("Unknown"));
 }

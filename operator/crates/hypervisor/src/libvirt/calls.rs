@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Fault;
+use crate::{CALLS_WAIT, Fault};
 
 /// Runs blocking calls on threads of their own: so many at once, so many waiting, each within its limit.
 ///
@@ -81,7 +81,7 @@ impl CallPool {
         let waiting = Waiting(&self.waiting);
         let busy = || Fault::Busy {
             operation: operation.to_owned(),
-            waiting: before,
+            message: CALLS_WAIT.to_owned(),
         };
         if before >= self.waiting_limit {
             return Err(busy());
@@ -131,7 +131,7 @@ mod tests {
             pool.run("next", LONG, || Ok(())).await,
             Err(Fault::Busy {
                 operation: "next".to_owned(),
-                waiting: 0
+                message: CALLS_WAIT.to_owned()
             })
         );
         release.send(()).unwrap();
@@ -163,7 +163,7 @@ mod tests {
             third,
             Err(Fault::Busy {
                 operation: "third".to_owned(),
-                waiting: 1
+                message: CALLS_WAIT.to_owned()
             })
         );
         release.send(()).unwrap();

@@ -263,7 +263,7 @@ impl Hypervisor for Libvirt {
         // A second upload of the same volume would take the first one's for what a killed one left.
         let uploading = Uploading::begin(&self.uploading, name).ok_or_else(|| Fault::Busy {
             operation: operation.clone(),
-            waiting: 1,
+            message: "it is being written already; nothing was sent".to_owned(),
         })?;
         let (name, sha256) = (name.to_owned(), sha256.map(str::to_owned));
         let deadline = Instant::now() + limit;
