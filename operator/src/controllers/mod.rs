@@ -30,6 +30,7 @@ mod spread;
 mod transitions;
 mod turns;
 mod upgrade;
+mod workers;
 mod world;
 
 use std::fmt::Debug;

@@ -17,6 +17,7 @@ use seedbed_planner::{names, template};
 
 use super::behind::behind;
 use super::current::{current, let_go};
+use super::workers::Workers;
 use super::world::World;
 use super::{finalizer, machine, owned, profile, transitions, upgrade};
 use crate::context::jittered;
@@ -393,16 +394,16 @@ fn status(
 ) -> NodePoolStatus {
     let old = pool.status.clone().unwrap_or_default();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let total = count(machines.len());
-    let ready = count(machines.iter().filter(|m| machine::is_ready(m)).count());
+    let workers = Workers::of(machines);
     let current = count(
         machines
             .iter()
             .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster, behind)))
             .count(),
     );
-    let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, total, ready, current, plan));
+    let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, &workers, current, plan));
     let mut findings = summary.findings();
+    let total = workers.total;
     let up_to_date = cluster.is_some() && current == total;
     findings.push(if up_to_date {
         Finding::new(
@@ -421,7 +422,7 @@ fn status(
         conditions: conditions::merge(&old.conditions, findings, generation, now),
         phase: Some(summary.phase().to_owned()),
         replicas: total,
-        ready_replicas: ready,
+        ready_replicas: workers.ready,
         up_to_date_replicas: current,
         selector: Some(selector(pool)),
         // One that goes keeps what it had; one without a cluster has none.
@@ -432,7 +433,8 @@ fn status(
     }
 }
 
-fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -> Summary {
+fn summary(wanted: i32, workers: &Workers, current: i32, plan: &PoolPlan) -> Summary {
+    let (total, ready) = (workers.total, workers.ready);
     if let Some(upgrade) = &plan.waits_for {
         let message = format!(
             "{total} machines, {wanted} are wanted: they are made when ClusterUpgrade {upgrade} has come to its end"
@@ -448,11 +450,9 @@ fn summary(wanted: i32, total: i32, ready: i32, current: i32, plan: &PoolPlan) -
     if total != wanted || plan.changes_something() {
         return Summary::Progressing(Reason::Scaling, format!("{total} machines, {wanted} are wanted"));
     }
-    if ready < wanted {
-        return Summary::Progressing(
-            Reason::WorkersNotReady,
-            format!("{ready} of {wanted} workers are Ready"),
-        );
+    match workers.unknown(wanted) {
+        _ if ready >= wanted => Summary::Ready,
+        Some(reason) => Summary::Unknown(reason, workers.told(wanted)),
+        None => Summary::Progressing(Reason::WorkersNotReady, workers.told(wanted)),
     }
-    Summary::Ready
 }

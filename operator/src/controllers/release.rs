@@ -44,11 +44,11 @@ pub async fn reconcile(cached: &KubernetesRelease, world: &World) -> Result<Acti
     let mut hosts = world.all_hosts();
     hosts.sort_by_key(ResourceExt::name_any);
     // At the same time: one that hangs holds the others up no longer than itself.
-    let states = hosts.iter().map(async |host| {
-        let state = ensure(&release, host, &context.hosts.hypervisor(host), world).await;
-        (host.name_any(), state)
+    let looks = hosts.iter().map(async |host| {
+        let found = ensure(&release, host, &context.hosts.hypervisor(host), world).await;
+        (host.name_any(), found)
     });
-    let hosts = futures::future::join_all(states).await;
+    let hosts = futures::future::join_all(looks).await;
     let wait = if hosts.iter().all(|(_, s)| matches!(s, OnHost::Present)) {
         LATER
     } else {

@@ -11,6 +11,7 @@ use seedbed_planner::upgrade::desired::Desired;
 use seedbed_planner::{Observed, names};
 
 use super::observe::Subject;
+use crate::controllers::workers::Workers;
 use crate::controllers::{access, machine, owned, pki, profile};
 use crate::render::ClusterPlan;
 
@@ -231,11 +232,7 @@ fn from_machine(type_: &'static str, machine: &DevMachine) -> Finding {
     let name = machine.name_any();
     match ready {
         Some(c) => {
-            let reason = Reason::ALL
-                .iter()
-                .find(|r| r.as_str() == c.reason)
-                .copied()
-                .unwrap_or(Reason::NotInitialized);
+            let reason = Reason::of(&c.reason).unwrap_or(Reason::NotInitialized);
             let status = if c.status == "Unknown" {
                 Status::Unknown
             } else {
@@ -299,29 +296,16 @@ fn worker_nodes(workers: &[&DevMachine], desired: i32, pools: &[NodePool]) -> Fi
             .find(|c| c.type_ == condition::STALLED && c.status == "True")?;
         Some(format!("NodePool {}: {}", pool.name_any(), stalled.message))
     });
-    let mut waiting: Vec<String> = workers
-        .iter()
-        .filter(|m| !machine::is_ready(m))
-        .map(|m| m.name_any())
-        .collect();
-    waiting.sort();
-    let ready = i32::try_from(workers.len() - waiting.len()).unwrap_or(i32::MAX);
     if let Some(message) = stalled {
         return Finding::new(type_, false, Reason::WorkersNotReady, message);
     }
-    if ready >= desired && waiting.is_empty() {
-        return Finding::new(
-            type_,
-            true,
-            Reason::AllWorkersReady,
-            format!("{ready} of {desired} workers are Ready"),
-        );
-    }
-    let mut message = format!("{ready} of {desired} workers are Ready");
-    if !waiting.is_empty() {
-        message = format!("{message}; not Ready: {}", waiting.join(", "));
-    }
-    Finding::new(type_, false, Reason::WorkersNotReady, message)
+    let workers = Workers::of(workers.iter().copied());
+    let (status, reason) = match workers.unknown(desired) {
+        _ if workers.are_ready(desired) => (Status::True, Reason::AllWorkersReady),
+        Some(reason) => (Status::Unknown, reason),
+        None => (Status::False, Reason::WorkersNotReady),
+    };
+    Finding::new(type_, status, reason, workers.told(desired))
 }
 
 fn dns(subject: &Subject, initialized: bool) -> Finding {

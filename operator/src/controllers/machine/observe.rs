@@ -65,6 +65,8 @@ pub struct Facts {
     pub host_answered: bool,
     /// The node.
     pub node: Option<Node>,
+    /// Why the cluster's API does not say whether there is one.
+    pub node_unknown: Option<String>,
     /// Why the attempt failed: the last lines of the job's log, or what became of the cluster that it joined.
     pub job_log: Option<String>,
     /// What holds up a drain.
@@ -161,6 +163,9 @@ impl Subject {
 
     fn seen(&self, found: Observed<Option<Node>>, facts: &mut Facts) -> Observed<Option<NodeView>> {
         let shape = self.shape();
+        if let Observed::Unknown(why) = &found {
+            facts.node_unknown = Some(why.clone());
+        }
         found.map(|found| {
             let view = found.as_ref().map(|n| NodeView {
                 ready: nodes::is_ready(n),
@@ -266,6 +271,10 @@ pub async fn present(subject: &Subject, world: &World, now: Timestamp) -> (Seen,
             running(subject, world, now, &mut seen, &mut facts).await;
         }
         _ => {}
+    }
+    if super::is_bootstrapped(&subject.machine) && seen.node == Observed::Unknown(not_looked()) {
+        // A node outlives what is under it: what its cluster's API says of it is told, whatever the host says.
+        subject.node(&mut facts);
     }
     (seen, facts)
 }

@@ -246,6 +246,9 @@ fn node_ready(facts: &Facts, decision: &Decision) -> Finding {
         (None, Decision::Wait(wait)) if wait.unknown => {
             Finding::new(type_, Status::Unknown, wait.reason, wait.message.clone())
         }
+        (None, _) if let Some(why) = &facts.node_unknown => {
+            Finding::new(type_, Status::Unknown, Reason::ChildUnreachable, why.clone())
+        }
         (None, _) => Finding::new(type_, false, Reason::NodeNotRegistered, "there is no node yet"),
     }
 }

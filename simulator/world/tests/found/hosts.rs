@@ -12,7 +12,7 @@ fn with_others(count: u8, director: Arc<dyn Director>) -> World {
     World::new(settings, director)
 }
 
-/// The other hosts are silent from some moment on, and calls to `local` are counted from then.
+/// The other hosts are silent from some moment on, and calls to `local` and what is written are counted from then.
 #[derive(Default)]
 struct Silence {
     begun: AtomicBool,
@@ -29,7 +29,8 @@ impl Director for Silence {
                 Boundary::Host(_) if step.object.starts_with("default.") => {
                     self.calls.fetch_add(1, Ordering::SeqCst);
                 }
-                Boundary::Seed if step.verb == "PUT" && step.object.ends_with("/status") => {
+                // A step that fails is told every ten minutes.
+                Boundary::Seed if step.changes && !step.object.ends_with("/events") => {
                     self.writes.fetch_add(1, Ordering::SeqCst);
                 }
                 _ => {}
@@ -101,4 +102,85 @@ async fn nothing_is_written_again_and_again_while_a_host_is_silent() {
     assert_eq!(silence.writes.load(Ordering::SeqCst), before);
     let told = world.condition("DevCluster", "demo-0", "ControlPlaneReady");
     assert_eq!(told.as_deref(), Some("Unknown"));
+}
+
+/// What lasts, and nobody mends.
+type Disturbance = (&'static str, fn(&World));
+
+const LASTING: [Disturbance; 8] = [
+    ("connection lost", |w| w.set_connection("local", true)),
+    ("the cluster's API cut off", |w| w.set_cut(address(w), true)),
+    ("a worker suspended", |w| {
+        w.host().simulated.set_suspended("default.demo-workers-0", true)
+    }),
+    ("the control plane suspended", |w| {
+        w.host().simulated.set_suspended("default.demo-cp-0", true)
+    }),
+    ("the keys lost", |w| drop(w.delete("Secret", "demo-ca"))),
+    ("the pool of disks full", |w| {
+        w.host().simulated.set_pool_full(true);
+        w.change("NodePool", "demo-workers", &json!({"replicas": 3}))
+            .unwrap();
+    }),
+    ("more workers than fit", |w| {
+        drop(w.change("NodePool", "demo-workers", &json!({"replicas": 90})))
+    }),
+    ("an unknown version", |w| {
+        drop(w.change("DevCluster", "demo", &json!({"version": "v1.36.9"})))
+    }),
+];
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_again_and_again_while_something_is_wrong() {
+    let mut wrong = Vec::new();
+    for (what, disturb) in LASTING {
+        let silence = Arc::new(Silence::default());
+        let world = World::new(Settings::new(VERSION), silence.clone());
+        let _operator = world.operator();
+        ready_with(&world, 2).await;
+        silence.begun.store(true, Ordering::SeqCst);
+        disturb(&world);
+        sleep(Duration::from_mins(30)).await;
+        let before = silence.writes.load(Ordering::SeqCst);
+        sleep(Duration::from_mins(30)).await;
+        let writes = silence.writes.load(Ordering::SeqCst) - before;
+        if writes > 0 {
+            wrong.push(format!("{what}: {writes} writes"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_cannot_be_seen_are_unknown_and_their_nodes_are_told_of() {
+    let world = world();
+    let _operator = world.operator();
+    ready_with(&world, 2).await;
+    let of_node = |w: &World| reason(w, "DevMachine", "demo-workers-0", "NodeReady");
+    world.set_connection("local", true);
+    until(&world, "unknown", async |w| {
+        w.condition("NodePool", "demo-workers", "Ready").as_deref() == Some("Unknown")
+    })
+    .await;
+    assert_eq!(
+        reason(&world, "NodePool", "demo-workers", "Ready"),
+        "HostUnreachable"
+    );
+    assert_eq!(of_node(&world), "NodeReady");
+    world.set_connection("local", false);
+    until(&world, "Ready", async |w| is_ready(w, "demo")).await;
+
+    world
+        .host()
+        .simulated
+        .set_suspended("default.demo-workers-0", true);
+    until(&world, "told", async |w| {
+        reason(w, "NodePool", "demo-workers", "Ready") == "WorkersNotReady"
+    })
+    .await;
+    assert_eq!(
+        reason(&world, "DevMachine", "demo-workers-0", "Ready"),
+        "NotRunning"
+    );
+    assert_eq!(of_node(&world), "NodeReady", "as the cluster's API still has it");
 }
