@@ -1,7 +1,7 @@
 //! How many workers are Ready, which are not, and of which it is not known.
 
 use seedbed_crds::DevMachine;
-use seedbed_crds::reasons::{Reason, condition};
+use seedbed_crds::reasons::Reason;
 
 use super::{machine, owned};
 
@@ -56,8 +56,7 @@ impl Workers {
 
 /// Why it is not known whether the machine is Ready; none where it is known.
 fn why_unknown(worker: &DevMachine) -> Option<Reason> {
-    let conditions = &worker.status.as_ref()?.conditions;
-    let ready = conditions.iter().find(|c| c.type_ == condition::READY)?;
+    let ready = machine::readiness(worker)?;
     (ready.status == "Unknown").then(|| Reason::of(&ready.reason))?
 }
 
@@ -72,7 +71,7 @@ mod tests {
             "apiVersion": "seedbed.dev/v1alpha1", "kind": "DevMachine", "metadata": {"name": name},
             "spec": {
                 "role": "Worker", "clusterRef": {"name": "demo"}, "hostRef": {"name": "local"}, "version": "v1.35.4",
-                "cpus": 1, "memory": "1Gi", "disk": "5Gi",
+                "machine": {"cpus": 1, "memory": "1Gi", "disk": "5Gi"}, "templateHash": "",
             },
             "status": {"conditions": [{
                 "type": "Ready", "status": ready, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",

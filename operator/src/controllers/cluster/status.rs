@@ -224,13 +224,8 @@ fn initialization(subject: &Subject, initialized: bool) -> Finding {
 
 /// What the machine says of itself, said of the cluster.
 fn from_machine(type_: &'static str, machine: &DevMachine) -> Finding {
-    let ready = machine
-        .status
-        .iter()
-        .flat_map(|s| &s.conditions)
-        .find(|c| c.type_ == condition::READY);
     let name = machine.name_any();
-    match ready {
+    match machine::readiness(machine) {
         Some(c) => {
             let reason = Reason::of(&c.reason).unwrap_or(Reason::NotInitialized);
             let status = if c.status == "Unknown" {

@@ -8,6 +8,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::reasons::{Reason, condition};
@@ -16,7 +17,7 @@ use seedbed_guest::Guest;
 use seedbed_hypervisor::{Hypervisor, Owner};
 use seedbed_planner::effect::Effect as _;
 use seedbed_planner::machine::{self, Decision, Urgency, Wait};
-use seedbed_planner::{conditions, names, pool};
+use seedbed_planner::{names, pool};
 
 use super::access;
 use super::current::{current, let_go};
@@ -272,12 +273,15 @@ pub fn guest(
     (domain, owner, guest)
 }
 
+/// The machine's condition `Ready`.
+pub fn readiness(machine: &DevMachine) -> Option<&Condition> {
+    let mut conditions = machine.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|c| c.type_ == condition::READY)
+}
+
 /// Whether the machine's conditions say that its node is Ready.
 pub fn is_ready(machine: &DevMachine) -> bool {
-    machine
-        .status
-        .as_ref()
-        .is_some_and(|s| conditions::is_true(&s.conditions, condition::READY))
+    readiness(machine).is_some_and(|ready| ready.status == "True")
 }
 
 /// Asks for the machine's deletion: of this one, and not of another of its name. Gone already is no error.

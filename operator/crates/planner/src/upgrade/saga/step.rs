@@ -149,7 +149,8 @@ fn told(waits: Vec<Wait>) -> Wait {
     let others = waits.len();
     let mut wait = first.unwrap_or_else(|| Wait::new(Reason::Upgrading, "other machines come to their end"));
     if others > 0 {
-        wait.message = format!("{}; and {others} more machines", wait.message);
+        let machines = if others == 1 { "machine" } else { "machines" };
+        wait.message = format!("{}; and {others} more {machines}", wait.message);
     }
     wait
 }
