@@ -135,12 +135,17 @@ async fn nothing_is_written_again_and_again_while_something_is_wrong() {
     let mut wrong = Vec::new();
     for (what, disturb) in LASTING {
         let silence = Arc::new(Silence::default());
-        let world = World::new(Settings::new(VERSION), silence.clone());
+        let settings = Settings {
+            memory_bytes: 32 << 30,
+            ..Settings::new(VERSION)
+        };
+        let world = World::new(settings, silence.clone());
         let _operator = world.operator();
         ready_with(&world, 2).await;
         silence.begun.store(true, Ordering::SeqCst);
         disturb(&world);
         sleep(Duration::from_mins(30)).await;
+        assert!(!is_ready(&world, "demo"), "{what}: {}", world.told());
         let before = silence.writes.load(Ordering::SeqCst);
         sleep(Duration::from_mins(30)).await;
         let writes = silence.writes.load(Ordering::SeqCst) - before;
