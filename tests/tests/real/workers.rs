@@ -7,7 +7,8 @@ use seedbed_tests::{Cases, Objects, quiet};
 use serde_json::{Value, json};
 
 use super::lab::{
-    CLUSTER, CREATION, POOL, SOME_MINUTES, WORKER, child, domains, is_ready, name, objects, wait,
+    CLUSTER, CREATION, POOL, SOME_MINUTES, WORKER, child, domains, is_ready, name, objects,
+    one_job_for_each_attempt, wait,
 };
 
 async fn scale(cases: &Cases, replicas: i64) {
@@ -126,7 +127,7 @@ pub async fn rolled_out(cases: Cases) {
     })
     .await;
     assert_eq!(now["metadata"]["uid"], fresh["metadata"]["uid"]);
-    assert_eq!(now["status"]["bootstrap"]["attempt"], 1, "{}", now["status"]);
+    one_job_for_each_attempt(&cases, &name(&now)).await;
     let node = child.get("Node", &name(&now)).await;
     assert_eq!(maximum_of_pods(&node), "40");
     assert_eq!(domains(&cases).len(), 2);

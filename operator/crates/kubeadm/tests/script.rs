@@ -26,9 +26,9 @@ use seedbed_kubeadm::{
 };
 
 /// Notes each call. `kubeadm` also notes whether the authorities are in their place, leaves what it would leave, and
-/// fails when a test says so; as the real one, a reset empties the folder of the authorities. Where a test says that
-/// the API server is busy, as many passes fail as there are lines in `busy`; where it is not ready, the first look at it does. Nothing
-/// sleeps.
+/// fails with the status that a test wants; as the real one, a reset empties the folder of the authorities. Where a test says that
+/// the API server is busy, as many passes or joins fail as there are lines in `busy`; where it is not ready, the first look at it does.
+/// Nothing sleeps.
 const STAND_IN: &str = r#"#!/usr/bin/env bash
 name=$(basename "$0")
 echo "$name $1 ${2:-}" >> "$ROOT/calls"
@@ -38,8 +38,8 @@ if [ "$name" = kubeadm ]; then
     init | join)
       [ -e "$ROOT/etc/kubernetes/pki/ca.key" ] && echo 'ca.key is there' >> "$ROOT/calls"
       mkdir -p "$ROOT/var/lib/kubelet" && touch "$ROOT/var/lib/kubelet/config.yaml"
-      [ -e "$ROOT/fail" ] && exit 1
-      if [ -s "$ROOT/busy" ] && [[ $* = *preflight* ]]; then
+      [ -e "$ROOT/fail" ] && exit "$(cat "$ROOT/fail")"
+      if [ -s "$ROOT/busy" ] && [[ $1 = join || $* = *preflight* ]]; then
         sed -i 1d "$ROOT/busy"
         exit 1
       fi ;;
@@ -205,7 +205,7 @@ fn what_has_succeeded_is_not_done_again() {
 #[test]
 fn an_unfinished_attempt_is_reset_first_and_the_authorities_are_there_again() {
     let guest = Guest::new("script-retry", "demo-cp-0");
-    guest.write("/fail", b"");
+    guest.write("/fail", b"1");
     let job = init_job(&machine("demo-cp-0"));
     let output = guest.run(&job.job);
     assert!(!output.status.success());
@@ -252,6 +252,29 @@ fn a_worker_joins() {
     assert_done(&guest.run(&join_job(&machine("demo-workers-0"))));
     assert_eq!(guest.calls(), [CONTAINERD, "kubeadm join --config"]);
     assert!(!guest.has(SECRET_FOLDER));
+}
+
+#[test]
+fn a_busy_api_server_does_not_cost_a_worker_its_attempt() {
+    let guest = Guest::new("script-join-busy", "demo-workers-0");
+    guest.write("/busy", b"once\nagain\n");
+    assert_done(&guest.run(&join_job(&machine("demo-workers-0"))));
+    let failed = ["kubeadm join --config", "kubeadm reset --force"].repeat(2);
+    assert_eq!(
+        guest.calls(),
+        [&[CONTAINERD][..], &failed, &["kubeadm join --config"]].concat()
+    );
+    assert!(!guest.has(SECRET_FOLDER));
+}
+
+#[test]
+fn a_join_that_kubeadm_refuses_is_told_at_once() {
+    let guest = Guest::new("script-join-refused", "demo-workers-0");
+    guest.write("/fail", b"2");
+    let output = guest.run(&join_job(&machine("demo-workers-0")));
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(guest.calls(), [CONTAINERD, "kubeadm join --config"]);
+    assert!(!guest.has(SECRET_FOLDER), "secrets of a failed attempt are left");
 }
 
 #[test]

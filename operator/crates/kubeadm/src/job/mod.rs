@@ -18,7 +18,7 @@ use crate::{
     config::{KUBEADM_CONFIG, Rendered, RenderedInit},
     containerd::{ContainerdError, ContainerdSettings},
     file::GuestFile,
-    pki::ClusterPki,
+    pki::{ClusterPki, PKI_FOLDER},
 };
 
 /// Where the authorities wait until an unfinished attempt, if any, has been reset: a reset empties kubeadm's folder.
@@ -147,13 +147,21 @@ impl fmt::Debug for JobFiles {
 
 /// The job that makes the cluster on its first control plane.
 pub fn init(config: RenderedInit, pki: &ClusterPki, machine: &Machine) -> Result<JobFiles, ContainerdError> {
-    let kubeadm = passes::commands(&config);
+    let kubeadm = format!(
+        "  reset\n  mkdir -p {PKI_FOLDER}\n  cp -a {STAGED_PKI}/. {PKI_FOLDER}/\n  {}\n{}",
+        script::say(Phase::Kubeadm),
+        passes::commands(&config)
+    );
     job(config.files, pki.files(STAGED_PKI), &kubeadm, machine)
 }
 
 /// The job that makes a machine a worker of its cluster.
 pub fn join(config: Rendered, machine: &Machine) -> Result<JobFiles, ContainerdError> {
-    let kubeadm = format!("  kubeadm join --config {KUBEADM_CONFIG}\n");
+    // What a join that failed has left is reset before the next one.
+    let kubeadm = format!(
+        "  join() {{ reset && {} && kubeadm join --config {KUBEADM_CONFIG}; }}\n  again join\n",
+        script::say(Phase::Kubeadm)
+    );
     job(config.files, Vec::new(), &kubeadm, machine)
 }
 
@@ -168,10 +176,9 @@ fn job(
     files.extend(machine.containerd.files()?);
     files.extend_from_slice(&machine.network);
     files.extend(config);
-    let has_pki = !pki.is_empty();
     files.extend(pki);
     Ok(JobFiles {
         files,
-        script: script::render(machine, kubeadm, has_pki),
+        script: script::render(machine, kubeadm),
     })
 }

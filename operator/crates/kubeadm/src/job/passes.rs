@@ -41,32 +41,11 @@ const PASSES: [&[&str]; 3] = [
 
 const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 
-/// How long a pass that failed is tried again, in seconds from its first failure.
-const AGAIN_SECONDS: u32 = 300;
-
-/// Some of kubeadm's requests end after ten seconds and are made once, which is too little for an API server with a full load.
-/// Once there is an API server, every phase may be run again. A load lasts for minutes, so that the number of tries says nothing.
-fn again() -> String {
-    format!(
-        r#"  again() {{
-    local deadline=
-    until "$@"; do
-      deadline=${{deadline:-$((SECONDS + {AGAIN_SECONDS}))}}
-      ((SECONDS < deadline)) || return 1
-      echo "seedbed: $1 failed, and is tried again" >&2
-      sleep 5
-    done
-  }}
-"#
-    )
-}
-
 /// The commands, a line each, that make the cluster.
 pub(super) fn commands(config: &RenderedInit) -> String {
     let [api_server, others, end] = PASSES.map(|pass| command(pass, &config.skipped_phases));
     let wait = wait_for_api_server(&config.endpoint);
-    let again = again();
-    format!("  {api_server}\n{wait}{again}  again {others}\n  again {end}\n")
+    format!("  {api_server}\n{wait}  again {others}\n  again {end}\n")
 }
 
 /// The command that runs the phases of one pass.

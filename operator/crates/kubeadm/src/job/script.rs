@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{DONE_FOLDER, DONE_MARKER, Machine, PHASE_PREFIX, Phase, STAGED_PKI};
+use super::{DONE_FOLDER, DONE_MARKER, Machine, PHASE_PREFIX, Phase};
 use crate::{
     cni,
     config::{CRI_SOCKET, SECRET_FOLDER},
@@ -13,7 +13,31 @@ use crate::{
 /// how long that takes, only an end to a wait for something that does not come.
 pub(super) const WAIT_SECONDS: u32 = 900;
 
-pub(super) fn render(machine: &Machine, kubeadm: &str, has_pki: bool) -> String {
+/// How long kubeadm is run again, in seconds from its first failure.
+const AGAIN_SECONDS: u32 = 300;
+
+/// Some of kubeadm's requests end after ten seconds and are made once, which is too little for an API server with a full load. A load
+/// lasts for minutes, so that the number of tries says nothing. What kubeadm found wrong with the machine or its configuration stays
+/// so, and is told at once: it ends with 2 or 3 then, and with 1 after all else (`cmd/kubeadm/app/util/error.go`).
+fn again() -> String {
+    format!(
+        r#"again() {{
+  local deadline='' status
+  while true; do
+    status=0
+    "$@" || status=$?
+    deadline=${{deadline:-$((SECONDS + {AGAIN_SECONDS}))}}
+    if ((status != 1 || SECONDS >= deadline)); then return "$status"; fi
+    echo "seedbed: $1 failed, and is tried again" >&2
+    sleep 5
+  done
+}}
+"#
+    )
+}
+
+/// The script around the commands that run kubeadm. They call `reset` first, and `again` with what may be run again.
+pub(super) fn render(machine: &Machine, kubeadm: &str) -> String {
     let mut script = head();
     wait_for_network(&mut script, machine);
     if !machine.pre_commands.is_empty() || !machine.post_commands.is_empty() {
@@ -25,7 +49,7 @@ pub(super) fn render(machine: &Machine, kubeadm: &str, has_pki: bool) -> String 
         let _ = writeln!(script, "systemctl --quiet --no-block enable --now {}", cni::UNIT);
     }
     commands(&mut script, Phase::PreCommands, &machine.pre_commands);
-    run_kubeadm(&mut script, kubeadm, has_pki);
+    run_kubeadm(&mut script, kubeadm);
     if has_pod_network(machine) {
         let _ = writeln!(script, "systemctl start {}", cni::UNIT);
     }
@@ -38,8 +62,13 @@ fn has_pod_network(machine: &Machine) -> bool {
     machine.network.iter().any(|file| file.path == cni::UNIT_FILE)
 }
 
+/// The command that says where the script is.
+pub(super) fn say(phase: Phase) -> String {
+    format!("echo '{PHASE_PREFIX}{}'", phase.name())
+}
+
 fn phase(script: &mut String, phase: Phase) {
-    let _ = writeln!(script, "echo '{PHASE_PREFIX}{}'", phase.name());
+    let _ = writeln!(script, "{}", say(phase));
 }
 
 fn head() -> String {
@@ -108,30 +137,26 @@ fn commands(script: &mut String, which: Phase, commands: &[String]) {
     }
 }
 
-fn run_kubeadm(script: &mut String, kubeadm: &str, has_pki: bool) {
-    let reset = Phase::Reset.name();
-    let place_pki = if has_pki {
-        format!("  mkdir -p {PKI_FOLDER}\n  cp -a {STAGED_PKI}/. {PKI_FOLDER}/\n")
-    } else {
-        String::new()
-    };
+fn run_kubeadm(script: &mut String, kubeadm: &str) {
     // Without a kubeconfig the reset does not look for an API server, which need not answer. What the kubelet and
     // kubeadm write first is what tells of an earlier attempt.
     let _ = write!(
         script,
-        "if [ ! -e {DONE_MARKER} ]; then
+        "{}reset() {{
   if [ -e /var/lib/kubelet/config.yaml ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] ||
     [ -e /etc/kubernetes/pki/apiserver.crt ] || [ -e /etc/kubernetes/admin.conf ]; then
-    echo '{PHASE_PREFIX}{reset}'
-    kubeadm reset --force --cri-socket {CRI_SOCKET} --cert-dir {PKI_FOLDER} --kubeconfig {SECRET_FOLDER}/none
-    rm -rf -- /var/lib/etcd
+    {}
+    kubeadm reset --force --cri-socket {CRI_SOCKET} --cert-dir {PKI_FOLDER} --kubeconfig {SECRET_FOLDER}/none &&
+      rm -rf -- /var/lib/etcd
   fi
-{place_pki}  echo '{PHASE_PREFIX}{}'
+}}
+if [ ! -e {DONE_MARKER} ]; then
 {kubeadm}  mkdir -p {DONE_FOLDER}
   touch {DONE_MARKER}
 fi
 ",
-        Phase::Kubeadm.name(),
+        again(),
+        say(Phase::Reset),
     );
 }
 
