@@ -27,8 +27,8 @@ pub struct Programs {
     pub supervisor: PathBuf,
     /// The folder of a release or of the seed's tools: `bin/kube-apiserver` and the like.
     pub release: PathBuf,
-    /// The folder of the release that clusters are upgraded to, where that is tested.
-    pub next: Option<PathBuf>,
+    /// The folders of the other releases, where upgrades are tested.
+    pub others: Vec<PathBuf>,
 }
 
 impl Programs {
@@ -52,12 +52,15 @@ impl Programs {
             supervisor: program("kubectl-seedbed"),
             release: std::env::var_os("SEEDBED_TEST_RELEASE")
                 .map_or_else(|| make_release(whole_release), PathBuf::from),
-            next: upgrades.then(|| {
-                let folder = std::env::var_os("SEEDBED_TEST_NEXT");
-                PathBuf::from(folder.expect("SEEDBED_TEST_NEXT is not set: run `make e2e-upgrade`"))
-            }),
+            others: if upgrades { other_releases() } else { Vec::new() },
         }
     }
+}
+
+fn other_releases() -> Vec<PathBuf> {
+    let folders = std::env::var_os("SEEDBED_TEST_OTHERS")
+        .expect("SEEDBED_TEST_OTHERS is not set: run `make e2e-upgrade`");
+    std::env::split_paths(&folders).collect()
 }
 
 fn make_release(whole: bool) -> PathBuf {
@@ -82,7 +85,7 @@ fn make_release(whole: bool) -> PathBuf {
 pub struct SeedOptions {
     /// With the `HypervisorHost` and the `KubernetesRelease` that real machines need.
     pub machines: bool,
-    /// With another release, whose folder `SEEDBED_TEST_NEXT` names.
+    /// With other releases, whose folders `SEEDBED_TEST_OTHERS` names, with a colon between them.
     pub upgrades: bool,
 }
 
@@ -135,7 +138,7 @@ impl TestSeed {
                 .machines
                 .then(|| programs.release.clone())
                 .into_iter()
-                .chain(programs.next.clone())
+                .chain(programs.others.clone())
                 .collect(),
             kvm_record: options
                 .machines

@@ -107,6 +107,8 @@ fn main() -> ExitCode {
             deleted::nothing_left,
         )
         .only_if(short || upgrade),
+        Case::new("upgraded: over a version between, by one edit", upgraded::hopped).only_if(upgrade),
+        Case::new("deleted: nor is anything left of that", deleted::nothing_left).only_if(upgrade),
         Case::new(
             "deleted: what is retained runs on, and nobody looks after it",
             deleted::retained,

@@ -78,14 +78,9 @@ pub async fn load(client: &Client, namespace: &str, cluster: &str) -> Result<Opt
     }))
 }
 
-/// Makes the keys and writes each into its Secret. One that is there already is kept: another start of the operator made it, and
-/// a machine may have it. The keys, where all of them are those that were made now.
-pub async fn create(
-    client: &Client,
-    cluster: &DevCluster,
-    now: i64,
-) -> Result<Option<ClusterPki>, KeysError> {
-    let pki = ClusterPki::generate(now)?;
+/// Writes each of the keys into its Secret. One that is there already is kept: another start of the operator made it, and
+/// a machine may have it. Whether none was there.
+pub async fn create(client: &Client, cluster: &DevCluster, pki: &ClusterPki) -> Result<bool, KeysError> {
     let (namespace, name) = (owned::namespace(cluster), owned::name(cluster));
     let pairs = [
         (&pki.ca.cert_pem, &pki.ca.key_pem),
@@ -102,7 +97,7 @@ pub async fn create(
         let secret = secret(cluster, format!("{name}-{suffix}"), data);
         all_new &= create_secret(client, &namespace, &secret).await?;
     }
-    Ok(all_new.then_some(pki))
+    Ok(all_new)
 }
 
 /// Creates the Secret unless one of its name is there; whether it was created.

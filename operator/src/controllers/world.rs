@@ -53,7 +53,8 @@ pub struct World {
     /// Keys by their cluster's UID.
     pub keys: Kept<Arc<ClusterPki>>,
     /// Held while a cluster's keys are made, or read for the first time, by the cluster's UID: its machines would read what is made just now.
-    pub key_turns: Turns<()>,
+    /// Keys that were made and not wholly written are written by the next try, too: a Secret whose creation is carried out late has no others.
+    pub key_turns: Turns<Option<Arc<ClusterPki>>>,
     /// The API server that the kubeconfig in a cluster's Secret leads to, by the cluster's UID.
     pub kubeconfigs: Kept<Ipv4Addr>,
     /// Ranges that are in use on the hosts; held while one is chosen.

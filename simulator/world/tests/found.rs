@@ -5,6 +5,8 @@
 
 #[path = "found/hosts.rs"]
 mod hosts;
+#[path = "found/keys.rs"]
+mod keys;
 #[path = "found/nodes.rs"]
 mod nodes;
 #[path = "found/ranges.rs"]

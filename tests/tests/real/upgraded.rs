@@ -19,6 +19,8 @@ use super::writer::{Writer, lost};
 const OLD: &str = "v1.35.4";
 /// The version that it is upgraded to.
 const NEW: &str = "v1.36.3";
+/// A version from which no upgrade leads to the new one at once.
+const OLDEST: &str = "v1.34.4";
 /// What a whole upgrade may take, or its undoing.
 const UPGRADE: Duration = Duration::from_mins(90);
 /// A container image that the new version needs, and that the test has an upgrade import.
@@ -195,9 +197,52 @@ pub async fn carried_out(cases: Cases) {
         shell(ctr("ls -q")).await.contains(&image),
         "{image} is imported again"
     );
+    let child = is_new(&cases).await;
+    nothing_is_lost(&child, writer).await;
+}
+
+/// One edit leads over the version between. The guest image carries no other release's container images: each upgrade imports its own.
+pub async fn hopped(cases: Cases) {
+    let manifest = std::fs::read_to_string(sample()).unwrap();
+    assert!(manifest.contains(OLD), "{manifest}");
+    cases
+        .seed
+        .kubectl_with(&["apply"], &manifest.replace(OLD, OLDEST))
+        .unwrap();
     is_ready(&cases, CREATION, "DevCluster", CLUSTER).await;
     is_ready(&cases, CREATION, "NodePool", POOL).await;
-    let child = child(&cases, CLUSTER).await;
+    assert_eq!(serves(&child(&cases, CLUSTER).await).await.unwrap(), OLDEST);
+    let listed = ["-c", "ctr --namespace k8s.io images ls -q"];
+    let images = in_guest(&cases, WORKER, "/bin/sh", &listed).await.unwrap();
+    for version in [OLD, NEW] {
+        assert!(!images.contains(version), "{images}");
+    }
+    let writer = Writer::start(&cases, "hopped").await;
+    edit_version(&cases, NEW);
+    let seed = objects(&cases);
+    for (from, to) in [(OLDEST, OLD), (OLD, NEW)] {
+        let name = format!("{CLUSTER}-{to}");
+        wait(&cases, CREATION, &format!("{name} is there"), async || {
+            let found = seed.find("ClusterUpgrade", &name).await;
+            found.map(|_| ()).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+        seed.change("ClusterUpgrade", &name, &json!({"spec": {"soak": "1m"}}))
+            .await
+            .unwrap();
+        ended(&cases, &name, "Done").await;
+        let status = &seed.get("ClusterUpgrade", &name).await["status"];
+        assert_eq!(status["from"], from, "{status}");
+    }
+    let child = is_new(&cases).await;
+    nothing_is_lost(&child, writer).await;
+}
+
+/// All of the cluster is of the new version, and nothing of the upgrade is left.
+async fn is_new(cases: &Cases) -> Objects {
+    is_ready(cases, CREATION, "DevCluster", CLUSTER).await;
+    is_ready(cases, CREATION, "NodePool", POOL).await;
+    let child = child(cases, CLUSTER).await;
     assert_eq!(serves(&child).await.unwrap(), NEW);
     for node in child.list("Node", "").await {
         assert_eq!(
@@ -208,11 +253,12 @@ pub async fn carried_out(cases: Cases) {
         assert_ne!(node["spec"]["unschedulable"], true);
     }
     let system = Objects::new(child.client.clone(), "kube-system");
+    let image = format!("{IMPORTED}:{NEW}");
     for pod in system.list("Pod", "k8s-app=kube-proxy").await {
         assert_eq!(pod["spec"]["containers"][0]["image"], image.as_str());
     }
-    nothing_is_left(&cases, &system).await;
-    nothing_is_lost(&child, writer).await;
+    nothing_is_left(cases, &system).await;
+    child
 }
 
 fn edit_version(cases: &Cases, version: &str) {

@@ -9,6 +9,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole};
 use seedbed_hypervisor::NetworkSpec;
+use seedbed_kubeadm::pki::ClusterPki;
 use seedbed_planner::allocation::Allocations;
 use seedbed_planner::cluster::Effect;
 use seedbed_planner::{address, names, template};
@@ -86,13 +87,21 @@ async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     context.children.forget(&access::key(cluster));
     world.accesses.forget(&uid);
     world.kubeconfigs.forget(&uid);
-    let _turn = world.key_turns.hold(&uid).await;
-    let made = pki::create(&context.client, cluster, context.clock.now().as_second())
+    let mut turn = world.key_turns.hold(&uid).await;
+    let keys = match turn.take() {
+        Some(keys) => keys,
+        None => {
+            let now = context.clock.now().as_second();
+            Arc::new(ClusterPki::generate(now).map_err(|e| Error::step("keys", e))?)
+        }
+    };
+    *turn = Some(keys.clone());
+    let all_new = pki::create(&context.client, cluster, &keys)
         .await
         .map_err(|e| Error::step("keys", e))?;
-    if let Some(keys) = made {
-        let now = context.clock.elapsed();
-        world.keys.put(&uid, Arc::new(keys), now);
+    *turn = None;
+    if all_new {
+        world.keys.put(&uid, keys, context.clock.elapsed());
     }
     Ok(())
 }
