@@ -227,7 +227,7 @@ impl Machines {
     }
 
     /// Whether there is a control plane of that address, on or off.
-    fn knows(&self, address: Ipv4Addr) -> bool {
+    pub(crate) fn knows(&self, address: Ipv4Addr) -> bool {
         let state = self.lock();
         let mut clusters = state.disks.values().filter_map(|disk| disk.cluster.as_ref());
         clusters.any(|cluster| cluster.address == address)

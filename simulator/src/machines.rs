@@ -409,7 +409,7 @@ impl Guests for Machines {
         };
         let Some((node, server)) = node else { return };
         self.after(self.timing().node_monitor_grace, move |machines| {
-            machines.missed(server, |name| name == node.name);
+            machines.missed(server, move |name| name == node.name);
         });
     }
 

@@ -45,16 +45,21 @@ impl Machines {
     }
 
     /// Nobody heard for a while of those of the cluster's nodes that have such a name: they are not Ready any more, but where a machine
-    /// runs that is this node.
-    pub(crate) fn missed(&self, server: Ipv4Addr, of: impl Fn(&str) -> bool) {
+    /// runs that is this node. A cluster whose API does not answer notices that when it does.
+    pub(crate) fn missed(&self, server: Ipv4Addr, of: impl Fn(&str) -> bool + Send + 'static) {
         let running = self.kubelets(server);
-        self.with_api(server, |store, now| {
+        let noticed = self.with_api(server, |store, now| {
             for node in cluster::nodes(store) {
                 if of(&node) && !running.iter().any(|(name, _)| *name == node) {
                     cluster::set_ready(store, &node, false, now);
                 }
             }
         });
+        if noticed.is_none() && self.knows(server) {
+            self.after(self.timing().node_monitor_grace, move |machines| {
+                machines.missed(server, of)
+            });
+        }
     }
 }
 

@@ -28,6 +28,25 @@ async fn a_node_whose_machine_went_while_its_api_was_out_of_reach_goes_afterward
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_machine_went_while_the_control_plane_was_suspended_goes_afterwards() {
+    let world = world();
+    let _operator = world.operator();
+    ready_with(&world, 2).await;
+    let control_plane = |suspended| {
+        let host = world.host();
+        host.simulated.set_suspended("default.demo-cp-0", suspended);
+    };
+    control_plane(true);
+    world
+        .change("NodePool", "demo-workers", &json!({"replicas": 1}))
+        .unwrap();
+    until(&world, "gone", async |w| w.all("DevMachine").len() == 2).await;
+    sleep(Duration::from_mins(5)).await;
+    control_plane(false);
+    until(&world, "removed", async |w| !has_node(w, "demo-workers-1")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_had_join_is_left_alone() {
     let world = world();
     let _operator = world.operator();
