@@ -40,7 +40,7 @@ pub use kubernetesrelease::{
     Artefact, ContainerImage, GuestImage, KubernetesRelease, KubernetesReleaseSpec, KubernetesReleaseStatus,
     ReleaseComponents, ReleaseOnHost,
 };
-pub use nodepool::{IntOrPercent, NodePool, NodePoolSpec, NodePoolStatus, RolloutStrategy};
+pub use nodepool::{IntOrPercent, NodePool, NodePoolSpec, NodePoolStatus, RolloutStrategy, UpgradeStrategy};
 pub use soak::{
     CheckJob, CheckedService, HttpGetCheck, HttpScheme, JobCheck, JobTemplate, JobTemplateMetadata,
     PodRestarts, RequestCounts, UpgradeCheck, UpgradeWatch,

@@ -79,6 +79,9 @@ pub struct NodePoolSpec {
     /// three minor versions older than the API server at most: an upgrade beyond that is not begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold_version: bool,
+    /// How the workers get to the new version when the cluster is upgraded.
+    #[serde(default)]
+    pub upgrade_strategy: UpgradeStrategy,
     /// How machines are replaced when the template changes.
     #[serde(default)]
     pub strategy: RolloutStrategy,
@@ -94,6 +97,16 @@ fn one() -> i32 {
 
 fn default_drain_timeout() -> i64 {
     300
+}
+
+/// How workers get to the new version when their cluster is upgraded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradeStrategy {
+    /// As a step of the upgrade: drained, and given the new kubelet, as `strategy.maxUnavailable` allows.
+    #[default]
+    InPlace,
+    /// Once the upgrade is done: replaced by machines of the new version, as `strategy` allows.
+    Replace,
 }
 
 /// How machines are replaced when the template changes.

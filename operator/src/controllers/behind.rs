@@ -1,5 +1,6 @@
 //! Workers that are left behind: older than their cluster, with no upgrade that brings them along. Their pool was held back when it was
-//! upgraded, or their control plane was made anew of another version after they had joined it.
+//! upgraded, or its machines are to be replaced afterwards, or their control plane was made anew of another version after they had joined
+//! it.
 
 use std::collections::BTreeSet;
 

@@ -84,6 +84,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
         written: kept::Kept::lasting(transitions::PAUSE),
         jobs_done: kept::Kept::lasting(upgrade::JOBS_KEPT),
         settled: kept::Kept::lasting(upgrade::SETTLED_KEPT),
+        may_go: kept::Kept::lasting(crate::client::LATE),
         guest_facts: kept::Kept::lasting(upgrade::GUESTS_KEPT),
         requests: kept::Kept::lasting(upgrade::COUNTED_EVERY),
         probed: kept::Kept::lasting(upgrade::PROBED_EVERY),

@@ -203,7 +203,7 @@ fn decide(
     let strategy = &pool.spec.strategy;
     let rollout = Rollout::resolve(&strategy.max_surge, &strategy.max_unavailable, replicas);
     let under_way = world.upgrade_under_way(cluster);
-    let name = owned::name(pool);
+    let (name, now) = (owned::name(pool), world.context.clock.elapsed());
     let seen: Vec<PoolMachine> = machines
         .iter()
         .map(|m| PoolMachine {
@@ -213,6 +213,7 @@ fn decide(
             up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, behind),
             ready: machine::is_ready(m),
             deleting: m.metadata.deletion_timestamp.is_some(),
+            may_go: world.may_go.get(&owned::uid(m), now).is_some(),
         })
         .collect();
     let mut plan = pool::plan(replicas, rollout, &seen);
@@ -291,8 +292,11 @@ async fn carry_out(
         effect::carry_out(describe(&machine), Effect::CreateMachine, work).await?;
     }
     for machine in machines.iter().filter(|m| plan.delete.contains(&m.name_any())) {
+        let uid = owned::uid(machine);
+        world.may_go.put(&uid, (), world.context.clock.elapsed());
         let work = machine::delete(&world.context.client, machine);
         effect::carry_out(describe(machine), Effect::DeleteMachine, work).await?;
+        world.may_go.forget(&uid);
     }
     Ok(())
 }

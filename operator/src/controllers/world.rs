@@ -67,6 +67,8 @@ pub struct World {
     pub jobs_done: Kept<()>,
     /// Upgrades that came to their end, by their UID.
     pub settled: Kept<Settled>,
+    /// Workers whose deletion was asked for, for as long as no answer came and it may be carried out yet, by their UIDs.
+    pub may_go: Kept<()>,
     /// What guests said of themselves to a preflight, by their machine's UID.
     pub guest_facts: Kept<GuestFacts>,
     /// What the API servers of clusters that are watched have answered, by their upgrade's UID.

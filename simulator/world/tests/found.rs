@@ -9,6 +9,8 @@ mod hosts;
 mod keys;
 #[path = "found/nodes.rs"]
 mod nodes;
+#[path = "found/pools.rs"]
+mod pools;
 #[path = "found/ranges.rs"]
 mod ranges;
 #[path = "found/specs.rs"]

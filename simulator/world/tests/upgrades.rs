@@ -466,6 +466,64 @@ async fn a_pool_that_is_held_back_keeps_its_version_and_follows_with_the_next_up
     assert_eq!(pool(&world)["status"]["version"], THIRD);
 }
 
+/// The versions that the workers were made of.
+fn versions_of_workers(world: &World) -> Vec<String> {
+    let workers = world
+        .all("DevMachine")
+        .into_iter()
+        .filter(|m| m["spec"]["role"] == "Worker");
+    let texts = workers.map(|m| m["spec"]["version"].as_str().unwrap().to_owned());
+    texts.collect()
+}
+
+/// Whether the one worker is Ready, and was made of that version.
+fn is_made_of(world: &World, version: &str) -> bool {
+    let ready = world.condition("NodePool", "demo-workers", "Ready");
+    versions_of_workers(world) == [version] && ready.as_deref() == Some("True")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_machines_of_a_pool_are_replaced_when_the_upgrade_is_done_where_that_is_asked_for() {
+    let (world, _) = world();
+    let _operator = world.operator();
+    ready(&world).await;
+    let old = world.get("DevMachine", "demo-workers-0").unwrap();
+    world
+        .change("NodePool", "demo-workers", &json!({"upgradeStrategy": "Replace"}))
+        .unwrap();
+    sleep(Duration::from_mins(10)).await;
+    assert_eq!(
+        versions_of_workers(&world),
+        [VERSION],
+        "that alone replaces nothing"
+    );
+    world
+        .change("DevCluster", "demo", &json!({"version": NEXT}))
+        .unwrap();
+    let upgrade = |w: &World| w.get("ClusterUpgrade", &format!("demo-{NEXT}"));
+    until(&world, "Done", async |w| {
+        let seen = upgrade(w).unwrap_or_default();
+        if seen["status"]["phase"] != "Done" {
+            assert_eq!(versions_of_workers(w), [VERSION], "not while it is under way");
+        }
+        seen["status"]["phase"] == "Done"
+    })
+    .await;
+    let made = upgrade(&world).unwrap();
+    let steps = made["status"]["steps"].as_array().unwrap();
+    assert!(
+        steps
+            .iter()
+            .all(|step| step["id"] != "Nodes/NodePool/demo-workers"),
+        "{steps:?}"
+    );
+    assert!(made["status"]["findings"].as_array().is_none_or(Vec::is_empty));
+    until(&world, "replaced", async |w| is_made_of(w, NEXT)).await;
+    assert!(runs_as_asked(&world, NEXT));
+    let new = world.all("DevMachine");
+    assert!(new.iter().all(|m| m["metadata"]["uid"] != old["metadata"]["uid"]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_machines_of_a_pool_that_is_held_back_no_more_are_made_anew_of_the_clusters_version() {
     let (world, _) = world();
@@ -481,21 +539,10 @@ async fn the_machines_of_a_pool_that_is_held_back_no_more_are_made_anew_of_the_c
         .change("DevCluster", "demo", &json!({"version": NEXT}))
         .unwrap();
     until(&world, "upgraded", async |w| runs_as_asked(w, NEXT)).await;
-    let versions = |w: &World| -> Vec<String> {
-        let workers = w
-            .all("DevMachine")
-            .into_iter()
-            .filter(|m| m["spec"]["role"] == "Worker");
-        let texts = workers.map(|m| m["spec"]["version"].as_str().unwrap().to_owned());
-        texts.collect()
-    };
     sleep(Duration::from_mins(10)).await;
-    assert_eq!(versions(&world), [VERSION]);
+    assert_eq!(versions_of_workers(&world), [VERSION]);
     hold(false);
-    until(&world, "made anew", async |w| {
-        versions(w) == [NEXT] && w.condition("NodePool", "demo-workers", "Ready").as_deref() == Some("True")
-    })
-    .await;
+    until(&world, "made anew", async |w| is_made_of(w, NEXT)).await;
     let pool = world.get("NodePool", "demo-workers").unwrap();
     assert_eq!(pool["status"]["version"], NEXT);
 }

@@ -181,6 +181,7 @@ async fn every_field(cases: Cases) {
         "strategy": {"maxSurge": "25%", "maxUnavailable": 2},
         "drainTimeoutSeconds": 0,
         "holdVersion": true,
+        "upgradeStrategy": "Replace",
     }});
     objects
         .try_create(with(pool("every-field", "x"), &spec))

@@ -1,4 +1,4 @@
-//! The jobs that restore a control plane, run by bash in a folder that stands for a guest: with its programs, where they do not exist
+//! The jobs that put a control plane back, or restore it, run by bash in a folder that stands for a guest: with its programs, where they do not exist
 //! here, played by a few lines, and killed before every command that changes something.
 
 // A helper of a test fails the test that uses it, and says what it saw.
@@ -35,13 +35,28 @@ const ETCDUTL: &str = r#"[ "$1 $2" = "snapshot restore" ] || exit 1
 mkdir -p "$5/member"
 head -c -32 "$3" >"$5/member/db"
 "#;
-/// Nobody takes its data away from an etcd that runs.
+/// Nobody takes its data away from an etcd that runs. It is noted where a component is put beside an API server that nobody saw answer,
+/// and where an API server is put beside a newer component.
 const MV: &str = r#"if [[ $* == *"/etcd/member"* ]] && [ -e "$ROOT/etc/kubernetes/manifests/etcd.yaml" ]; then touch "$ROOT/violated"; fi
+case "${@: -1}" in
+  */kube-controller-manager.yaml | */kube-scheduler.yaml) [ -e "$ROOT/asked" ] || touch "$ROOT/early" ;;
+  */kube-apiserver.yaml) if grep -q :new "$ROOT"/etc/kubernetes/manifests/kube-[cs]*.yaml 2>/dev/null; then touch "$ROOT/newer"; fi ;;
+esac
 exec /bin/mv "$@"
 "#;
 const SYSTEMCTL: &str = r#"case "$*" in
   "restart kubelet") cat "$ROOT/usr/bin/kubelet" >"$ROOT/runs" ;;
   "show kubelet"*) echo 7 ;;
+esac
+"#;
+/// The API server is what its manifest says.
+const KUBECTL: &str = r#"case "$*" in
+  "get --raw=/version"*)
+    version=$(sed -n 's/^ *image: .*://p' "$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml")
+    if [ "$version" = old ]; then touch "$ROOT/asked"; fi
+    echo "{\"gitVersion\": \"v-$version\"}"
+    ;;
+  *"replace -f "*) cp "${@: -1}" "$ROOT/configuration" ;;
 esac
 "#;
 /// Between two commands that change something all is as it was.
@@ -69,6 +84,7 @@ impl Guest {
             ("ctr", CTR),
             ("mv", MV),
             ("systemctl", SYSTEMCTL),
+            ("kubectl", KUBECTL),
             ("sync", NOTHING),
             ("sleep", NOTHING),
         ] {
@@ -86,6 +102,7 @@ impl Guest {
             guest.put(&format!("etc/kubernetes/manifests/{name}.yaml"), &text("new"));
         }
         guest.put(&format!("{home}/saved/kubernetes/admin.conf"), "old");
+        guest.put(&format!("{home}/saved/kubeadm-config.yaml"), "old");
         guest.put("etc/kubernetes/admin.conf", "new");
         guest.put(
             "images",
@@ -319,6 +336,22 @@ fn a_restore_may_be_killed_at_any_command() {
         assert!(
             stopped && all.matches("another one").count() <= 1,
             "{what}: {all}"
+        );
+    });
+}
+
+#[test]
+fn a_control_plane_is_put_back_however_often_that_is_killed_its_api_server_first() {
+    let nothing = |_: &Guest| {};
+    killed_everywhere(Job::UndoControlPlane, nothing, nothing, |guest, what| {
+        for text in guest.manifests() {
+            assert!(text.contains(":old"), "{what}: {text}");
+        }
+        assert_eq!(guest.read("configuration"), "old", "{what}");
+        assert!(!guest.has("newer"), "{what}: a component was newer");
+        assert!(
+            !guest.has("early"),
+            "{what}: a component was there before the API server answered"
         );
     });
 }

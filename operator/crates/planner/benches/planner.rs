@@ -68,6 +68,7 @@ fn pools(c: &mut Criterion) {
                 up_to_date: index % 2 == 0,
                 ready: index % 3 != 0,
                 deleting: false,
+                may_go: false,
             })
             .collect();
         let rollout = Rollout::resolve(&IntOrPercent::Int(1), &IntOrPercent::Int(0), count);

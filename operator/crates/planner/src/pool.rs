@@ -30,8 +30,10 @@ pub struct PoolMachine {
     pub up_to_date: bool,
     /// Whether its node is Ready.
     pub ready: bool,
-    /// Whether its deletion was asked for.
+    /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its deletion was asked for, and no answer came: it may go at any moment.
+    pub may_go: bool,
 }
 
 /// How machines are replaced.
@@ -92,9 +94,10 @@ impl PoolPlan {
 /// What to do with a pool now, towards `replicas` machines of the present template.
 ///
 /// Machines being deleted still count against the surge, because they still take up the host. A machine that is not Ready
-/// may always be replaced: nothing runs on it that could be lost.
+/// may always be replaced: nothing runs on it that could be lost. One that may go at any moment is deleted, whatever is wanted by now:
+/// another one that went in its place could be one too many.
 pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolPlan {
-    let staying: Vec<&PoolMachine> = machines.iter().filter(|m| !m.deleting).collect();
+    let staying: Vec<&PoolMachine> = machines.iter().filter(|m| !m.deleting && !m.may_go).collect();
     let (current, outdated): (Vec<&PoolMachine>, Vec<&PoolMachine>) =
         staying.iter().partition(|m| m.up_to_date);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -111,7 +114,8 @@ pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolP
     let mut ready = count(staying.iter().filter(|m| m.ready).count());
     let floor = replicas.saturating_sub(strategy.max_unavailable);
     let mut surplus = count(staying.len()).saturating_sub(replicas);
-    let mut delete = Vec::new();
+    let in_doubt = machines.iter().filter(|m| m.may_go && !m.deleting);
+    let mut delete: Vec<String> = in_doubt.map(|m| m.name.clone()).collect();
 
     let mut candidates = outdated;
     candidates.sort_by_key(|m| (m.ready, std::cmp::Reverse(m.index)));
@@ -174,6 +178,7 @@ mod tests {
             up_to_date,
             ready,
             deleting: false,
+            may_go: false,
         }
     }
 
@@ -196,6 +201,20 @@ mod tests {
         ];
         assert_eq!(plan(2, SURGE_ONE, &all).delete, ["w-0"]);
         assert_eq!(plan(1, SURGE_ONE, &all).delete, ["w-0", "w-2"]);
+    }
+
+    #[test]
+    fn one_that_may_go_at_any_moment_goes_and_no_other_in_its_place() {
+        let mut all = [
+            machine(0, true, false),
+            machine(1, true, true),
+            machine(2, true, true),
+        ];
+        all[2].may_go = true;
+        assert_eq!(plan(2, SURGE_ONE, &all).delete, ["w-2"]);
+        assert_eq!(plan(3, SURGE_ONE, &all).delete, ["w-2"]);
+        all[2].deleting = true;
+        assert_eq!(plan(2, SURGE_ONE, &all), PoolPlan::default());
     }
 
     #[test]

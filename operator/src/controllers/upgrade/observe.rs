@@ -1,13 +1,14 @@
 //! Looks at everything that an upgrade has to do with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use seedbed_crds::reasons::{Reason, condition};
 use seedbed_crds::{
-    ClusterUpgrade, Condition, DevCluster, DevMachine, HypervisorHost, NodePool, PreflightFinding, duration,
+    ClusterUpgrade, Condition, DevCluster, DevMachine, HypervisorHost, NodePool, PreflightFinding,
+    UpgradeStrategy, duration,
 };
 use seedbed_hypervisor::Hypervisor;
 use seedbed_planner::Observed;
@@ -131,15 +132,27 @@ pub fn held(cluster: &DevCluster, world: &World) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// Names of the machines that are nodes and are not held back.
+/// Names of the machines that are nodes and whose kubelets an upgrade replaces.
 fn following(cluster: &DevCluster, world: &World) -> Vec<String> {
-    let held = held(cluster, world);
+    let pools = world.pools_of_cluster(cluster);
+    let others = pools
+        .iter()
+        .filter(|pool| pool.spec.hold_version || is_replaced(pool));
+    let others: BTreeSet<String> = others
+        .flat_map(|pool| world.machines_of_pool(pool))
+        .map(|machine| owned::name(&machine))
+        .collect();
     let machines = world.machines_of_cluster(cluster);
     let nodes = machines
         .iter()
         .filter(|m| machine::is_node(m))
         .map(ResourceExt::name_any);
-    nodes.filter(|name| !held.contains_key(name)).collect()
+    nodes.filter(|name| !others.contains(name)).collect()
+}
+
+/// Whether the pool's machines are replaced once an upgrade is done.
+fn is_replaced(pool: &NodePool) -> bool {
+    pool.spec.upgrade_strategy == UpgradeStrategy::Replace
 }
 
 /// Whether the cluster runs that version and behaves like it, and so do the kubelets of these machines.
@@ -187,16 +200,16 @@ fn way(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Opti
 
 fn upgraded(subject: &Subject<'_>, from: Version, to: Version, world: &World) -> Machines {
     let etcd = |version: Version| Some(world.release(&version.to_string())?.spec.components.etcd);
+    let pools = |which: &dyn Fn(&NodePool) -> bool| -> Vec<String> {
+        let pools = subject.pools.iter().filter(|pool| which(pool));
+        pools.map(ResourceExt::name_any).collect()
+    };
     Machines {
         cluster: owned::name(subject.cluster),
         control_planes: subject.control_planes.iter().map(ResourceExt::name_any).collect(),
-        pools: subject.pools.iter().map(ResourceExt::name_any).collect(),
-        held: subject
-            .pools
-            .iter()
-            .filter(|pool| pool.spec.hold_version)
-            .map(ResourceExt::name_any)
-            .collect(),
+        pools: pools(&|_| true),
+        held: pools(&|pool| pool.spec.hold_version),
+        replaced: pools(&|pool| is_replaced(pool) && !pool.spec.hold_version),
         etcd: etcd(from).zip(etcd(to)),
     }
 }

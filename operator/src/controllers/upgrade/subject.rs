@@ -138,7 +138,8 @@ impl Subject {
         machines.filter(machine::is_node).map(|m| m.name_any()).collect()
     }
 
-    /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned.
+    /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned, or their machines are
+    /// replaced when it is done.
     pub fn left_behind(&self, world: &World) -> BTreeSet<String> {
         let follows = |pool: &NodePool| {
             let mut steps = self.entry.steps.iter();

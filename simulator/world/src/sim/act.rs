@@ -52,6 +52,10 @@ impl Sim {
                 let spec = json!({"machine": {"memory": format!("{gib}Gi")}});
                 let _ = world.change("NodePool", POOLS[*pool].0, &spec);
             }
+            What::ReplaceWorkers(pool, replace) => {
+                let strategy = if *replace { "Replace" } else { "InPlace" };
+                let _ = world.change("NodePool", POOLS[*pool].0, &json!({"upgradeStrategy": strategy}));
+            }
             What::ResizeControlPlane(cluster, gib) if !self.came_up(CLUSTERS[*cluster]) => {
                 let spec = json!({"controlPlane": {"machine": {"memory": format!("{gib}Gi")}}});
                 let _ = world.change("DevCluster", CLUSTERS[*cluster], &spec);

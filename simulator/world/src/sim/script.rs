@@ -48,6 +48,8 @@ pub(crate) enum What {
     Scale(usize, u64),
     /// A user gives the machines of a pool that many GiB.
     ResizePool(usize, u64),
+    /// A user has the machines of a pool replaced by upgrades, or their kubelets.
+    ReplaceWorkers(usize, bool),
     /// A user gives the control plane that many GiB, which the schema allows until it is initialised.
     ResizeControlPlane(usize, u64),
     Pause(usize, bool),
@@ -173,6 +175,8 @@ impl Script {
         if upgrades {
             let chance = &mut Chance::new(seed).of("upgrades that are restored");
             events.extend(restored(chance, clusters, length));
+            let chance = &mut Chance::new(seed).of("upgrades that replace workers");
+            events.extend(replaced(chance, clusters, length));
         }
         events.sort_by_key(|event| event.at);
         Self {
@@ -288,12 +292,30 @@ fn restored(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event
     events.into_iter().map(&mut at).collect()
 }
 
-fn user(chance: &mut Chance, clusters: usize) -> What {
-    let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
+/// Drawn by themselves, too: pools that have their machines replaced by upgrades.
+fn replaced(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event> {
+    if !chance.happens(400_000) {
+        return Vec::new();
+    }
+    let number = 1 + chance.below(3);
+    let mut event = |_| Event {
+        at: chance.between(Duration::ZERO, length),
+        what: What::ReplaceWorkers(pool(chance, clusters), chance.happens(800_000)),
+    };
+    (0..number).map(&mut event).collect()
+}
+
+/// A pool of one of that many clusters.
+fn pool(chance: &mut Chance, clusters: usize) -> usize {
     let pools: Vec<usize> = (0..POOLS.len())
         .filter(|index| CLUSTERS[..clusters].contains(&POOLS[*index].1))
         .collect();
-    let pool = chance.pick(&pools).copied().unwrap_or_default();
+    chance.pick(&pools).copied().unwrap_or_default()
+}
+
+fn user(chance: &mut Chance, clusters: usize) -> What {
+    let cluster = usize::try_from(chance.below(clusters as u64)).unwrap_or_default();
+    let pool = pool(chance, clusters);
     match chance.below(27) {
         0 | 1 => What::DeleteCluster(cluster),
         2..=4 => What::MakeCluster(cluster, chance.number()),

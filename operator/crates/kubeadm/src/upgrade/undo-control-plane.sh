@@ -4,10 +4,16 @@ touch "$home.undone"
 saved=$home/saved
 [ -e "$saved" ] || fail "there is no $saved to restore from"
 echo 'seedbed: phase manifests'
-put_back manifests/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler}.yaml
+# The others are not to be newer than the API server (https://kubernetes.io/releases/version-skew-policy/), and would only take from it
+# what it needs for its start.
+for name in kube-controller-manager kube-scheduler; do
+  if ! cmp -s {"$saved/kubernetes",/etc/kubernetes}"/manifests/$name.yaml"; then rm -f -- "/etc/kubernetes/manifests/$name.yaml"; fi
+done
+put_back manifests/{etcd,kube-apiserver}.yaml
 rm -rf -- /etc/kubernetes/tmp/kubeadm-*
 echo 'seedbed: phase api-server'
 again 900 serves "$from"
+put_back manifests/{kube-controller-manager,kube-scheduler}.yaml
 echo 'seedbed: phase settle'
 settle
 echo 'seedbed: phase configuration'

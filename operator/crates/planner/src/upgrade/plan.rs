@@ -21,6 +21,8 @@ pub struct Machines {
     pub pools: Vec<String>,
     /// Names of those pools whose kubelets stay as they are.
     pub held: Vec<String>,
+    /// Names of those pools whose machines are replaced once the upgrade is done.
+    pub replaced: Vec<String>,
     /// Versions of etcd in the two releases; none where one of them is not known.
     pub etcd: Option<(String, String)>,
 }
@@ -61,7 +63,7 @@ pub fn plan(hop: Hop, from: Version, to: Version, machines: &Machines) -> Plan {
     steps.extend(each(&|name| draft.kubelet(name), control_planes));
     let follow: Vec<_> = pools
         .iter()
-        .filter(|pool| !machines.held.contains(pool))
+        .filter(|pool| !machines.held.contains(pool) && !machines.replaced.contains(pool))
         .cloned()
         .collect();
     steps.extend(each(&|name| draft.workers(name), &follow));
@@ -232,6 +234,13 @@ impl Draft<'_> {
                 self.machines.held.join(", ")
             );
         }
+        if !self.machines.replaced.is_empty() {
+            let _ = write!(
+                message,
+                "; machines of pools with upgradeStrategy Replace ({}) are replaced afterwards",
+                self.machines.replaced.join(", ")
+            );
+        }
         step(UpgradePhase::Verify, self.cluster(), message)
     }
 }
@@ -297,6 +306,7 @@ mod tests {
             control_planes: (0..control_planes).map(|n| format!("demo-cp-{n}")).collect(),
             pools: (0..pools).map(|n| format!("demo-w{n}")).collect(),
             held: Vec::new(),
+            replaced: Vec::new(),
             etcd: Some(("v3.6.6".into(), "v3.6.8".into())),
         }
     }
@@ -393,6 +403,23 @@ mod tests {
         assert!(
             verify.contains("held back (demo-w1) keep their version"),
             "{verify}"
+        );
+    }
+
+    #[test]
+    fn a_pool_whose_machines_are_replaced_has_no_step_that_replaces_kubelets() {
+        let replaced = Machines {
+            replaced: vec!["demo-w0".into()],
+            ..machines(1, 2)
+        };
+        let plan = of(Hop::Minor, &replaced);
+        let told = ids(&plan);
+        assert!(!told.contains(&"Nodes/NodePool/demo-w0"), "{told:?}");
+        assert!(told.contains(&"Nodes/NodePool/demo-w1"), "{told:?}");
+        let verify = plan.steps.last().unwrap();
+        assert!(
+            verify.message.contains("(demo-w0) are replaced afterwards"),
+            "{verify:?}"
         );
     }
 

@@ -78,6 +78,7 @@ impl Trial {
             control_planes: vec!["demo-cp-0".into()],
             pools: vec!["demo-w".into()],
             held: Vec::new(),
+            replaced: Vec::new(),
             etcd: Some(("v3.6.6".into(), "v3.6.8".into())),
         };
         let plan = plan(Hop::Minor, v("v1.35.4"), v(TO), &machines);
