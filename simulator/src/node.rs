@@ -57,7 +57,7 @@ impl Machines {
         });
         if noticed.is_none() && self.knows(server) {
             self.after(self.timing().node_monitor_grace, move |machines| {
-                machines.missed(server, of)
+                machines.missed(server, of);
             });
         }
     }

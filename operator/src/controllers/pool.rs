@@ -11,7 +11,7 @@ use seedbed_crds::{
     DevCluster, DevMachine, DevMachineSpec, LocalReference, MachineRole, NodePool, NodePoolStatus,
 };
 use seedbed_planner::conditions::{self, Finding, Summary};
-use seedbed_planner::pool::{self, Effect, PoolMachine, PoolPlan, Rollout};
+use seedbed_planner::pool::{self, Effect, Going, PoolMachine, PoolPlan, Rollout};
 use seedbed_planner::upgrade::running;
 use seedbed_planner::{names, template};
 
@@ -212,8 +212,13 @@ fn decide(
             // Nothing is replaced while an upgrade is under way.
             up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, behind),
             ready: machine::is_ready(m),
-            deleting: m.metadata.deletion_timestamp.is_some(),
-            may_go: world.may_go.get(&owned::uid(m), now).is_some(),
+            going: if m.metadata.deletion_timestamp.is_some() {
+                Going::Yes
+            } else if world.may_go.get(&owned::uid(m), now).is_some() {
+                Going::InDoubt
+            } else {
+                Going::No
+            },
         })
         .collect();
     let mut plan = pool::plan(replicas, rollout, &seen);

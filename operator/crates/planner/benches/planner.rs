@@ -11,7 +11,7 @@ use seedbed_planner::Observed;
 use seedbed_planner::address;
 use seedbed_planner::capacity::{self, Demand, Limits};
 use seedbed_planner::machine::{self, Attempt, Domain, Job, Network, Node, Power, Seen};
-use seedbed_planner::pool::{self, PoolMachine, Rollout};
+use seedbed_planner::pool::{self, Going, PoolMachine, Rollout};
 
 /// A worker that is as it should be: every check is made.
 fn ready() -> Seen {
@@ -67,8 +67,7 @@ fn pools(c: &mut Criterion) {
                 index: Some(index),
                 up_to_date: index % 2 == 0,
                 ready: index % 3 != 0,
-                deleting: false,
-                may_go: false,
+                going: Going::No,
             })
             .collect();
         let rollout = Rollout::resolve(&IntOrPercent::Int(1), &IntOrPercent::Int(0), count);

@@ -30,10 +30,19 @@ pub struct PoolMachine {
     pub up_to_date: bool,
     /// Whether its node is Ready.
     pub ready: bool,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// Whether its deletion was asked for, and no answer came: it may go at any moment.
-    pub may_go: bool,
+    /// Whether it goes.
+    pub going: Going,
+}
+
+/// Whether a machine of a pool goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Going {
+    /// It stays.
+    No,
+    /// Its deletion was asked for, and no answer came: it may go at any moment.
+    InDoubt,
+    /// It is being deleted.
+    Yes,
 }
 
 /// How machines are replaced.
@@ -97,7 +106,7 @@ impl PoolPlan {
 /// may always be replaced: nothing runs on it that could be lost. One that may go at any moment is deleted, whatever is wanted by now:
 /// another one that went in its place could be one too many.
 pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolPlan {
-    let staying: Vec<&PoolMachine> = machines.iter().filter(|m| !m.deleting && !m.may_go).collect();
+    let staying: Vec<&PoolMachine> = machines.iter().filter(|m| m.going == Going::No).collect();
     let (current, outdated): (Vec<&PoolMachine>, Vec<&PoolMachine>) =
         staying.iter().partition(|m| m.up_to_date);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -114,7 +123,7 @@ pub fn plan(replicas: u32, strategy: Rollout, machines: &[PoolMachine]) -> PoolP
     let mut ready = count(staying.iter().filter(|m| m.ready).count());
     let floor = replicas.saturating_sub(strategy.max_unavailable);
     let mut surplus = count(staying.len()).saturating_sub(replicas);
-    let in_doubt = machines.iter().filter(|m| m.may_go && !m.deleting);
+    let in_doubt = machines.iter().filter(|m| m.going == Going::InDoubt);
     let mut delete: Vec<String> = in_doubt.map(|m| m.name.clone()).collect();
 
     let mut candidates = outdated;
@@ -177,8 +186,7 @@ mod tests {
             index: Some(index),
             up_to_date,
             ready,
-            deleting: false,
-            may_go: false,
+            going: Going::No,
         }
     }
 
@@ -210,10 +218,10 @@ mod tests {
             machine(1, true, true),
             machine(2, true, true),
         ];
-        all[2].may_go = true;
+        all[2].going = Going::InDoubt;
         assert_eq!(plan(2, SURGE_ONE, &all).delete, ["w-2"]);
         assert_eq!(plan(3, SURGE_ONE, &all).delete, ["w-2"]);
-        all[2].deleting = true;
+        all[2].going = Going::Yes;
         assert_eq!(plan(2, SURGE_ONE, &all), PoolPlan::default());
     }
 
@@ -257,7 +265,7 @@ mod tests {
             }
         );
         let mut going = old.clone();
-        going[1].deleting = true;
+        going[1].going = Going::Yes;
         assert_eq!(plan(2, strategy, &going), PoolPlan::default());
         assert_eq!(plan(2, strategy, &old[..1]).create, [1]);
     }
@@ -308,21 +316,21 @@ mod tests {
                     machines.push(machine(index, true, false));
                 }
                 for name in plan.delete {
-                    machines.iter_mut().find(|m| m.name == name).unwrap().deleting = true;
+                    machines.iter_mut().find(|m| m.name == name).unwrap().going = Going::Yes;
                 }
                 prop_assert!(machines.len() as u32 <= (replicas + strategy.max_surge).max(initially));
-                let ready = machines.iter().filter(|m| m.ready && !m.deleting).count() as u32;
+                let ready = machines.iter().filter(|m| m.ready && m.going == Going::No).count() as u32;
                 prop_assert!(ready >= replicas.saturating_sub(strategy.max_unavailable).min(initially_ready));
                 // One thing happens: a machine finishes going, or becomes Ready.
                 let n = machines.len();
                 if n == 0 { continue; }
                 let at = pick as usize % n;
-                if let Some(i) = (0..n).map(|i| (i + at) % n).find(|i| machines[*i].deleting || !machines[*i].ready) {
-                    if machines[i].deleting { machines.remove(i); } else { machines[i].ready = true; }
+                if let Some(i) = (0..n).map(|i| (i + at) % n).find(|i| machines[*i].going == Going::Yes || !machines[*i].ready) {
+                    if machines[i].going == Going::Yes { machines.remove(i); } else { machines[i].ready = true; }
                 }
             }
             prop_assert_eq!(machines.len() as u32, replicas);
-            prop_assert!(machines.iter().all(|m| m.up_to_date && m.ready && !m.deleting));
+            prop_assert!(machines.iter().all(|m| m.up_to_date && m.ready && m.going == Going::No));
         }
     }
 }

@@ -88,12 +88,11 @@ async fn create_pki(cluster: &DevCluster, world: &World) -> Result<(), Error> {
     world.accesses.forget(&uid);
     world.kubeconfigs.forget(&uid);
     let mut turn = world.key_turns.hold(&uid).await;
-    let keys = match turn.take() {
-        Some(keys) => keys,
-        None => {
-            let now = context.clock.now().as_second();
-            Arc::new(ClusterPki::generate(now).map_err(|e| Error::step("keys", e))?)
-        }
+    let keys = if let Some(keys) = turn.take() {
+        keys
+    } else {
+        let now = context.clock.now().as_second();
+        Arc::new(ClusterPki::generate(now).map_err(|e| Error::step("keys", e))?)
     };
     *turn = Some(keys.clone());
     let all_new = pki::create(&context.client, cluster, &keys)

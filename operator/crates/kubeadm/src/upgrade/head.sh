@@ -55,15 +55,20 @@ mirrored() {
   found=$(kubectl --namespace kube-system get pods "${pods[@]}" --request-timeout 20s -o jsonpath="{range .items[*]}$fields{end}") || return 1
   [ "$wanted" = "$found" ]
 }
-# A kubelet that could not tell it at once tries again after minutes; one that has just been started does so at once.
+# A kubelet that could not tell it at once, because there was no API server, tries again after minutes; one that has just been started
+# does so at once.
+tell() {
+  if mirrored; then return; fi
+  echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
+  systemctl restart kubelet
+  again 900 mirrored
+}
 settle() {
   local try
   for try in 1 2 3 4 5 6; do
     if mirrored; then return; fi
     sleep 5
   done
-  echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
-  systemctl restart kubelet
-  again 900 mirrored
+  tell
 }
 serves() { kubectl get --raw=/version --request-timeout 20s | tr -d ' \n' | grep -q "\"gitVersion\":\"$1\"" && kubectl get --raw=/readyz --request-timeout 20s >/dev/null; }

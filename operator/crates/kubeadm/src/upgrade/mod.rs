@@ -278,7 +278,7 @@ mod tests {
             );
         }
         let undo = script(Job::UndoControlPlane);
-        assert!(undo.find("serves \"$from\"") < undo.find("\nsettle\n"));
+        assert!(undo.find("serves \"$from\"") < undo.find("\ntell\n"));
     }
 
     #[test]

@@ -15,6 +15,6 @@ echo 'seedbed: phase api-server'
 again 900 serves "$from"
 put_back manifests/{kube-controller-manager,kube-scheduler}.yaml
 echo 'seedbed: phase settle'
-settle
+tell
 echo 'seedbed: phase configuration'
 again 300 kubectl --request-timeout 30s replace -f "$saved/kubeadm-config.yaml"
