@@ -2,7 +2,6 @@
 
 pub mod access;
 mod allocations;
-mod behind;
 mod bytes;
 mod cluster;
 mod current;
@@ -26,6 +25,7 @@ mod releases;
 mod room;
 mod said;
 mod secrets;
+mod skewed;
 mod spread;
 mod transitions;
 mod turns;

@@ -15,8 +15,8 @@ use seedbed_planner::pool::{self, Effect, Going, PoolMachine, PoolPlan, Rollout}
 use seedbed_planner::upgrade::running;
 use seedbed_planner::{names, template};
 
-use super::behind::behind;
 use super::current::{current, let_go};
+use super::skewed::skewed;
 use super::workers::Workers;
 use super::world::World;
 use super::{finalizer, machine, owned, profile, transitions, upgrade};
@@ -49,11 +49,11 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     }
     let cluster = world.cluster(&namespace, &pool.spec.cluster_ref.name);
     let mut machines = world.machines_of_pool(&pool);
-    let behind = match &cluster {
-        Some(cluster) => behind(&pool, cluster, &machines, world).await?,
+    let skewed = match &cluster {
+        Some(cluster) => skewed(&pool, cluster, &machines, world).await?,
         None => BTreeSet::new(),
     };
-    let mut decided = decide(&pool, cluster.as_ref(), &machines, &behind, world);
+    let mut decided = decide(&pool, cluster.as_ref(), &machines, &skewed, world);
     let known = cluster
         .as_ref()
         .and_then(|cluster| cluster.metadata.uid.as_deref());
@@ -63,7 +63,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
         if remove_strays(&pool, cluster.as_ref(), &machines, world).await? {
             return Ok(Action::requeue(SOON));
         }
-        decided = decide(&pool, cluster.as_ref(), &machines, &behind, world);
+        decided = decide(&pool, cluster.as_ref(), &machines, &skewed, world);
     }
     let (plan, problem) = match decided {
         Ok(plan) => (plan, None),
@@ -75,7 +75,7 @@ pub async fn reconcile(cached: &NodePool, world: &World) -> Result<Action, Error
     let status = status(
         &pool,
         cluster.as_ref(),
-        (&machines, &behind),
+        (&machines, &skewed),
         &plan,
         problem,
         cluster.as_ref().map(|cluster| {
@@ -149,7 +149,7 @@ fn decide(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
     machines: &[DevMachine],
-    behind: &BTreeSet<String>,
+    skewed: &BTreeSet<String>,
     world: &World,
 ) -> Result<PoolPlan, Summary> {
     let stalled = |reason, message: String| Err(Summary::Stalled(reason, message));
@@ -210,7 +210,7 @@ fn decide(
             name: m.name_any(),
             index: names::index_of(&m.name_any(), &name),
             // Nothing is replaced while an upgrade is under way.
-            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, behind),
+            up_to_date: under_way.is_some() || is_up_to_date(m, pool, cluster, skewed),
             ready: machine::is_ready(m),
             going: if m.metadata.deletion_timestamp.is_some() {
                 Going::Yes
@@ -233,29 +233,29 @@ fn decide(
 }
 
 /// Whether the machine is of the present template. The version of one that is a node already does not count, since upgrades change it in
-/// place, unless it is left behind. One that never was says itself that it is of another version than new ones.
+/// place, unless none does. One that never was says itself that it is of another version than new ones.
 fn is_up_to_date(
     machine: &DevMachine,
     pool: &NodePool,
     cluster: &DevCluster,
-    behind: &BTreeSet<String>,
+    skewed: &BTreeSet<String>,
 ) -> bool {
     let hash = template::worker_hash(&cluster.spec, &pool.spec, &machine.spec.version);
     machine.spec.template_hash == hash
         && !machine::is_superseded(machine)
-        && !behind.contains(&owned::uid(machine))
+        && !skewed.contains(&owned::uid(machine))
 }
 
 /// The version of the pool's new machines.
 pub fn version(pool: &NodePool, cluster: &DevCluster, present: &[DevMachine], world: &World) -> String {
+    let machines = world.machines_of_cluster(cluster);
+    let control_plane = machine::control_plane(&machines).and_then(kubelet);
     if pool.spec.hold_version
-        && let Some(held) = running::of_held_pool(kubelets(present))
+        && let Some(held) = running::of_held_pool(control_plane, kubelets(present))
     {
         return held;
     }
-    let machines = world.machines_of_cluster(cluster);
-    let control_plane = machine::control_plane(&machines);
-    running::of_new_workers(&cluster.spec.version, control_plane.and_then(kubelet))
+    running::of_new_workers(&cluster.spec.version, control_plane)
 }
 
 /// Versions of the machines' kubelets, as far as they are nodes.
@@ -395,7 +395,7 @@ async fn leave(pool: &NodePool, world: &World) -> Result<Action, Error> {
 fn status(
     pool: &NodePool,
     cluster: Option<&DevCluster>,
-    (machines, behind): (&[DevMachine], &BTreeSet<String>),
+    (machines, skewed): (&[DevMachine], &BTreeSet<String>),
     plan: &PoolPlan,
     problem: Option<Summary>,
     version: Option<String>,
@@ -407,7 +407,7 @@ fn status(
     let current = count(
         machines
             .iter()
-            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster, behind)))
+            .filter(|m| cluster.is_some_and(|cluster| is_up_to_date(m, pool, cluster, skewed)))
             .count(),
     );
     let summary = problem.unwrap_or_else(|| summary(pool.spec.replicas, &workers, current, plan));

@@ -1,5 +1,6 @@
 //! The objects that every controller reads from shared caches, and the context that leads out of the process.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -352,6 +353,21 @@ impl World {
             .places(&key)
             .into_iter()
             .filter_map(|(namespace, name)| self.pool(&namespace, &name))
+            .collect()
+    }
+
+    /// Names of the machines of the cluster's pools for which that holds, each with its pool's.
+    pub fn machines_by_pool(
+        &self,
+        cluster: &DevCluster,
+        holds: impl Fn(&NodePool) -> bool,
+    ) -> BTreeMap<String, String> {
+        let mut pools = self.pools_of_cluster(cluster);
+        pools.retain(holds);
+        let of = |pool: &NodePool| self.machines_of_pool(pool).into_iter().map(|m| m.name_any());
+        pools
+            .iter()
+            .flat_map(|pool| of(pool).map(|machine| (machine, pool.name_any())))
             .collect()
     }
 

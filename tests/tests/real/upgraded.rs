@@ -42,14 +42,7 @@ pub async fn set_back(cases: Cases) {
     let writer = Writer::start(&cases, "set-back").await;
     let name = format!("{CLUSTER}-{NEW}");
     edit_version(&cases, NEW);
-    wait(&cases, SOME_MINUTES, "the upgrade is there", async || {
-        objects(&cases)
-            .find("ClusterUpgrade", &name)
-            .await
-            .map(|_| ())
-            .ok_or_else(|| "none".to_owned())
-    })
-    .await;
+    is_made(&cases, &name).await;
     in_step(&cases, &name, "Soak").await;
     let child = child(&cases, CLUSTER).await;
     assert_eq!(
@@ -222,11 +215,7 @@ pub async fn hopped(cases: Cases) {
     let seed = objects(&cases);
     for (from, to) in [(OLDEST, OLD), (OLD, NEW)] {
         let name = format!("{CLUSTER}-{to}");
-        wait(&cases, CREATION, &format!("{name} is there"), async || {
-            let found = seed.find("ClusterUpgrade", &name).await;
-            found.map(|_| ()).ok_or_else(|| "none".to_owned())
-        })
-        .await;
+        is_made(&cases, &name).await;
         seed.change("ClusterUpgrade", &name, &json!({"spec": {"soak": "1m"}}))
             .await
             .unwrap();
@@ -292,6 +281,15 @@ async fn unfinished(cases: &Cases) -> String {
             .ok_or_else(|| format!("{} upgrades, all of them ended", all.len()))
     })
     .await
+}
+
+/// Waits until there is an upgrade of that name.
+async fn is_made(cases: &Cases, name: &str) {
+    wait(cases, SOME_MINUTES, &format!("{name} is there"), async || {
+        let found = objects(cases).find("ClusterUpgrade", name).await;
+        found.map(|_| ()).ok_or_else(|| "none".to_owned())
+    })
+    .await;
 }
 
 /// Waits until a step of that phase is under way.

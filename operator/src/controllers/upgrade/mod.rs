@@ -45,6 +45,8 @@ const LATER: Duration = Duration::from_mins(5);
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How soon to look again whose turn it is, or at what could not be seen, where an upgrade is to begin.
 const WAITING: Duration = Duration::from_secs(30);
+/// How soon to check again what the preflight refused: a pod that is not Ready right after an undo, or what somebody mends now.
+const REFUSED: Duration = Duration::from_mins(1);
 /// For how long it is kept that a job ended well.
 pub const JOBS_KEPT: Duration = Duration::from_hours(2);
 /// For how long it is kept that an upgrade came to its end.
@@ -140,12 +142,13 @@ async fn plan(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Acti
             // It was begun once, and nothing is recorded of that any more: there is nothing to keep it for.
             carry::let_go(&upgrade, world).await?;
         }
-        let waits = matches!(
-            verdict,
-            Verdict::Said(Summary::Progressing(Reason::Queued, _) | Summary::Unknown(..))
-        );
-        let soon = waits && !upgrade.spec.dry_run;
-        let next = jittered(&*context.random, if soon { WAITING } else { LATER });
+        let next = match verdict {
+            _ if upgrade.spec.dry_run => LATER,
+            Verdict::Said(Summary::Progressing(Reason::Queued, _) | Summary::Unknown(..)) => WAITING,
+            Verdict::Said(Summary::Stalled(Reason::PreflightFailed, _)) => REFUSED,
+            _ => LATER,
+        };
+        let next = jittered(&*context.random, next);
         return Ok(Action::requeue(later.map_or(next, |later| later.min(next))));
     };
     if is_said {

@@ -1,6 +1,6 @@
 //! Looks at everything that an upgrade has to do with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -121,33 +121,20 @@ pub async fn outlook(upgrade: &ClusterUpgrade, world: &World) -> Result<Option<O
 
 /// The machines whose pools are held back, each with its pool.
 pub fn held(cluster: &DevCluster, world: &World) -> BTreeMap<String, String> {
-    let pools = world.pools_of_cluster(cluster);
-    let held = pools.iter().filter(|pool| pool.spec.hold_version);
-    held.flat_map(|pool| {
-        let machines = world.machines_of_pool(pool);
-        machines
-            .into_iter()
-            .map(|machine| (owned::name(&machine), owned::name(pool)))
-    })
-    .collect()
+    let is_held = |pool: &NodePool| pool.spec.hold_version;
+    world.machines_by_pool(cluster, is_held)
 }
 
 /// Names of the machines that are nodes and whose kubelets an upgrade replaces.
 fn following(cluster: &DevCluster, world: &World) -> Vec<String> {
-    let pools = world.pools_of_cluster(cluster);
-    let others = pools
-        .iter()
-        .filter(|pool| pool.spec.hold_version || is_replaced(pool));
-    let others: BTreeSet<String> = others
-        .flat_map(|pool| world.machines_of_pool(pool))
-        .map(|machine| owned::name(&machine))
-        .collect();
+    let stays = |pool: &NodePool| pool.spec.hold_version || is_replaced(pool);
+    let others = world.machines_by_pool(cluster, stays);
     let machines = world.machines_of_cluster(cluster);
     let nodes = machines
         .iter()
         .filter(|m| machine::is_node(m))
         .map(ResourceExt::name_any);
-    nodes.filter(|name| !others.contains(name)).collect()
+    nodes.filter(|name| !others.contains_key(name)).collect()
 }
 
 /// Whether the pool's machines are replaced once an upgrade is done.

@@ -141,16 +141,11 @@ impl Subject {
     /// Names of the machines whose kubelets need not follow: their pools were held back when the upgrade was planned, or their machines are
     /// replaced when it is done.
     pub fn left_behind(&self, world: &World) -> BTreeSet<String> {
-        let follows = |pool: &NodePool| {
+        let stays = |pool: &NodePool| {
             let mut steps = self.entry.steps.iter();
-            steps.any(|step| step.phase == UpgradePhase::Nodes && step.target.name == pool.name_any())
+            !steps.any(|step| step.phase == UpgradePhase::Nodes && step.target.name == pool.name_any())
         };
-        let pools = world.pools_of_cluster(&self.cluster);
-        let behind = pools.iter().filter(|pool| !follows(pool));
-        behind
-            .flat_map(|pool| world.machines_of_pool(pool))
-            .map(|machine| machine.name_any())
-            .collect()
+        world.machines_by_pool(&self.cluster, stays).into_keys().collect()
     }
 
     fn reached(&self, machine: DevMachine, world: &World) -> Reached {

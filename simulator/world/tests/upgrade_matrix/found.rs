@@ -50,8 +50,8 @@ fn a_node_without_a_machine_does_not_hold_up_the_end_of_an_upgrade() {
     });
 }
 
-/// A cluster with a worker that is being made, and a release of the next version.
-fn being_made() -> Run {
+/// A cluster of that version, one of two, with a worker that is being made.
+fn being_made(version: &str) -> Run {
     let world = World::new(Settings::new(OLD), Arc::new(Undisturbed));
     let run = Run {
         operator: Some(world.operator()),
@@ -61,19 +61,19 @@ fn being_made() -> Run {
         pools: 1,
     };
     run.world.create(release(NEW)).unwrap();
-    run.world.create(cluster("demo", "local", OLD)).unwrap();
+    run.world.create(cluster("demo", "local", version)).unwrap();
     run.world.create(pool("demo-w0", "demo", 1)).unwrap();
     run
 }
 
-async fn until_all_are_new(run: &Run) {
-    run.until("all are of the new version", |run| {
+async fn until_all_are(version: &str, run: &Run) {
+    run.until("all are of one version", |run| {
         let machines = run.world.all("DevMachine");
         run.is_ready()
             && machines.len() == 2
             && machines
                 .iter()
-                .all(|m| m["spec"]["version"] == NEW && m["status"]["node"]["kubeletVersion"] == NEW)
+                .all(|m| m["spec"]["version"] == version && m["status"]["node"]["kubeletVersion"] == version)
     })
     .await;
 }
@@ -81,7 +81,7 @@ async fn until_all_are_new(run: &Run) {
 #[test]
 fn a_worker_that_never_joined_is_made_anew_for_another_version() {
     in_time(async {
-        let run = being_made();
+        let run = being_made(OLD);
         let version = |run: &Run| {
             run.world
                 .get("DevMachine", "demo-w0-0")
@@ -93,34 +93,44 @@ fn a_worker_that_never_joined_is_made_anew_for_another_version() {
         run.world
             .change("DevCluster", "demo", &json!({"version": NEW}))
             .unwrap();
-        until_all_are_new(&run).await;
+        until_all_are(NEW, &run).await;
     });
 }
 
-#[test]
-fn a_worker_that_joined_a_control_plane_that_is_made_anew_of_another_version_follows_it() {
+/// A control plane is made anew of another version after a worker has joined it.
+fn is_followed(from: &str, to: &str) {
     in_time(async {
-        let run = being_made();
+        let run = being_made(from);
         // Its API answers, and takes nodes, before it fails.
         let machines = &run.world.host().machines;
         machines.fail_jobs("default.demo-cp-0", 9, Failure::Late);
         run.until("the worker is a node", |run| {
             let worker = run.world.get("DevMachine", "demo-w0-0").unwrap_or_default();
-            worker["status"]["node"]["kubeletVersion"] == OLD
+            worker["status"]["node"]["kubeletVersion"] == from
         })
         .await;
         run.world
-            .change("DevCluster", "demo", &json!({"version": NEW}))
+            .change("DevCluster", "demo", &json!({"version": to}))
             .unwrap();
         machines.fail_no_jobs();
-        until_all_are_new(&run).await;
+        until_all_are(to, &run).await;
     });
+}
+
+#[test]
+fn a_worker_that_joined_a_control_plane_that_is_made_anew_of_a_newer_version_follows_it() {
+    is_followed(OLD, NEW);
+}
+
+#[test]
+fn a_worker_that_joined_a_control_plane_that_is_made_anew_of_an_older_version_follows_it() {
+    is_followed(NEW, OLD);
 }
 
 #[test]
 fn a_control_plane_is_not_made_anew_where_all_statuses_are_lost_whatever_has_changed_since() {
     in_time(async {
-        let run = being_made();
+        let run = being_made(OLD);
         run.until("it is Ready", Run::is_ready).await;
         let files = json!([{"path": "/etc/motd", "content": "hello"}]);
         run.world

@@ -13,22 +13,28 @@ pub fn of_new_workers(spec: &str, control_plane_kubelet: Option<&str>) -> String
     }
 }
 
-/// The version of a new worker of a pool that is held back: the oldest of those that its nodes have; none where it has no node.
-pub fn of_held_pool<'a>(kubelets: impl Iterator<Item = &'a str>) -> Option<String> {
-    kubelets
-        .filter_map(Version::parse)
-        .min()
-        .map(|version| version.to_string())
+/// The version of a new worker of a pool that is held back: the oldest of those that its nodes have, and none that is newer than the
+/// control plane's kubelet; none where it has no node.
+pub fn of_held_pool<'a>(
+    control_plane_kubelet: Option<&str>,
+    kubelets: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let newest = control_plane_kubelet.and_then(Version::parse);
+    let oldest = kubelets.filter_map(Version::parse).min()?;
+    Some(newest.map_or(oldest, |newest| oldest.min(newest)).to_string())
 }
 
-/// Whether a worker is left behind: the cluster has come to the version that is asked for, up to the control plane's kubelet, and the
-/// worker's is older.
-pub fn is_behind(asked: &str, control_plane_kubelet: Option<&str>, kubelet: Option<&str>) -> bool {
+/// Whether a worker is of a version that no upgrade takes from it: it is newer than the control plane's kubelet, or older, and the cluster
+/// has come to the version that is asked for. Where none is asked for, older ones are as they should be.
+pub fn is_skewed(asked: Option<&str>, control_plane_kubelet: Option<&str>, kubelet: Option<&str>) -> bool {
     let version = |text: Option<&str>| text.and_then(Version::parse);
-    let asked = version(Some(asked));
-    asked.is_some()
-        && version(control_plane_kubelet) == asked
-        && version(kubelet).is_some_and(|kubelet| Some(kubelet) < asked)
+    match (version(control_plane_kubelet), version(kubelet)) {
+        (Some(control_plane), Some(kubelet)) if kubelet < control_plane => {
+            version(asked) == Some(control_plane)
+        }
+        (Some(control_plane), Some(kubelet)) => kubelet > control_plane,
+        _ => false,
+    }
 }
 
 /// The versions of a pool's kubelets, for people: each once, the oldest first; none where it has no node.
@@ -51,32 +57,41 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_behind_once_its_cluster_has_come_to_what_is_asked_for() {
-        let (old, new) = (Some("v1.35.4"), Some("v1.36.3"));
-        assert!(is_behind("v1.36.3", new, old));
-        assert!(!is_behind("v1.36.3", new, new));
-        assert!(!is_behind("v1.36.3", old, old), "an upgrade brings both along");
+    fn an_older_worker_is_skewed_once_its_cluster_has_come_to_what_is_asked_for() {
+        let (old, new, asked) = (Some("v1.35.4"), Some("v1.36.3"), Some("v1.36.3"));
+        assert!(is_skewed(asked, new, old));
+        assert!(!is_skewed(asked, new, new));
+        assert!(!is_skewed(asked, old, old), "an upgrade brings both along");
+        assert!(!is_skewed(old, new, old), "what runs is not what is asked for");
         assert!(
-            !is_behind("v1.35.4", new, old),
-            "what runs is not what is asked for"
-        );
-        assert!(
-            !is_behind("v1.36.3", None, old),
+            !is_skewed(asked, None, old),
             "nothing is known of the control plane"
         );
-        assert!(!is_behind("v1.36.3", new, None), "it is no node");
-        assert!(
-            !is_behind("newest", Some("newest"), old),
-            "no version is asked for"
-        );
+        assert!(!is_skewed(asked, new, None), "it is no node");
+        assert!(!is_skewed(None, new, old), "its pool is held back");
+    }
+
+    #[test]
+    fn a_worker_that_is_newer_than_the_control_plane_is_skewed_whatever_is_asked_for() {
+        let (old, new) = (Some("v1.35.4"), Some("v1.36.3"));
+        for asked in [None, old, new] {
+            assert!(is_skewed(asked, old, new), "{asked:?}");
+        }
     }
 
     #[test]
     fn a_pool_that_is_held_back_goes_by_its_oldest_node() {
         let kubelets = ["v1.36.3", "v1.35.4+build", "", "v1.36.3"];
-        assert_eq!(of_held_pool(kubelets.into_iter()).as_deref(), Some("v1.35.4"));
+        let held = of_held_pool(Some("v1.36.3"), kubelets.into_iter());
+        assert_eq!(held.as_deref(), Some("v1.35.4"));
         assert_eq!(told(kubelets.into_iter()).as_deref(), Some("v1.35.4, v1.36.3"));
-        assert_eq!(of_held_pool([].into_iter()), None);
+        assert_eq!(of_held_pool(Some("v1.36.3"), [].into_iter()), None);
         assert_eq!(told([""].into_iter()), None);
+    }
+
+    #[test]
+    fn a_new_worker_of_a_pool_that_is_held_back_is_not_newer_than_the_control_plane() {
+        let held = of_held_pool(Some("v1.35.4"), ["v1.36.3"].into_iter());
+        assert_eq!(held.as_deref(), Some("v1.35.4"));
     }
 }

@@ -1,6 +1,6 @@
-//! Workers that are left behind: older than their cluster, with no upgrade that brings them along. Their pool was held back when it was
-//! upgraded, or its machines are to be replaced afterwards, or their control plane was made anew of another version after they had joined
-//! it.
+//! Workers whose version no upgrade makes that of their cluster. Older ones: their pool was held back when the cluster was upgraded, or its
+//! machines are to be replaced afterwards, or their control plane was made anew after they had joined it. Newer ones: that was made anew of
+//! an older version, which no kubelet may be newer than, and no upgrade begins while one is.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,28 @@ use super::{access, machine, nodes, owned, pool, upgrade};
 use crate::child::ChildApi;
 use crate::errors::Error;
 
-/// UIDs of the pool's workers that are left behind, as their nodes say now: what is written down of a worker may be from before the end
-/// of an upgrade. What cannot be seen is not behind.
-pub async fn behind(
+/// UIDs of the pool's workers that have to be replaced for their version, as their nodes say now: what is written down of a worker may be
+/// from before the end of an upgrade. What cannot be seen is not among them.
+pub async fn skewed(
     pool: &NodePool,
     cluster: &DevCluster,
     machines: &[DevMachine],
     world: &World,
 ) -> Result<BTreeSet<String>, Error> {
     let none = Ok(BTreeSet::new());
-    if pool.spec.hold_version || world.upgrade_under_way(cluster).is_some() {
+    if world.upgrade_under_way(cluster).is_some() {
         return none;
     }
     let all = world.machines_of_cluster(cluster);
     let Some(control_plane) = machine::control_plane(&all) else {
         return none;
     };
-    let asked = &cluster.spec.version;
+    let asked = (!pool.spec.hold_version).then_some(cluster.spec.version.as_str());
     let told = pool::kubelet(control_plane);
     let candidates: Vec<&DevMachine> = machines
         .iter()
         .filter(|m| m.metadata.deletion_timestamp.is_none())
-        .filter(|m| running::is_behind(asked, told, pool::kubelet(m)))
+        .filter(|m| running::is_skewed(asked, told, pool::kubelet(m)))
         .collect();
     if candidates.is_empty() || upgrade::has_turn(&world.context.client, cluster).await? {
         return none;
@@ -44,19 +44,20 @@ pub async fn behind(
     let Some(child) = access::child(world, cluster, stored.as_ref()).await? else {
         return none;
     };
+    let newest = kubelet_now(child.as_ref(), control_plane).await;
     let serving = child.serving().await;
-    if !serving.is_ok_and(|serving| Version::parse(asked).is_some_and(|asked| serving.is_wholly(asked))) {
+    let is_whole = |kubelet| serving.is_ok_and(|serving| serving.is_wholly(kubelet));
+    if !newest.as_deref().and_then(Version::parse).is_some_and(is_whole) {
         return none;
     }
-    let newest = kubelet_now(child.as_ref(), control_plane).await;
-    let mut behind = BTreeSet::new();
+    let mut skewed = BTreeSet::new();
     for machine in candidates {
         let now = kubelet_now(child.as_ref(), machine).await;
-        if running::is_behind(asked, newest.as_deref(), now.as_deref()) {
-            behind.insert(owned::uid(machine));
+        if running::is_skewed(asked, newest.as_deref(), now.as_deref()) {
+            skewed.insert(owned::uid(machine));
         }
     }
-    Ok(behind)
+    Ok(skewed)
 }
 
 async fn kubelet_now(child: &dyn ChildApi, machine: &DevMachine) -> Option<String> {
