@@ -40,9 +40,8 @@ pub async fn made(cases: Cases) {
 /// The version is edited, and set back while the new control plane is watched.
 pub async fn set_back(cases: Cases) {
     let writer = Writer::start(&cases, "set-back").await;
-    let name = format!("{CLUSTER}-{NEW}");
     edit_version(&cases, NEW);
-    is_made(&cases, &name).await;
+    let name = under_way(&cases, NEW).await;
     in_step(&cases, &name, "Soak").await;
     let child = child(&cases, CLUSTER).await;
     assert_eq!(
@@ -139,7 +138,7 @@ pub async fn carried_out(cases: Cases) {
     let writer = Writer::start(&cases, "carried-out").await;
     edit_version(&cases, NEW);
     let seed = objects(&cases);
-    let name = unfinished(&cases).await;
+    let name = under_way(&cases, NEW).await;
     // What is watched is watched for a minute: the default is for people.
     seed.change("ClusterUpgrade", &name, &json!({"spec": {"soak": "1m"}}))
         .await
@@ -214,8 +213,7 @@ pub async fn hopped(cases: Cases) {
     edit_version(&cases, NEW);
     let seed = objects(&cases);
     for (from, to) in [(OLDEST, OLD), (OLD, NEW)] {
-        let name = format!("{CLUSTER}-{to}");
-        is_made(&cases, &name).await;
+        let name = under_way(&cases, to).await;
         seed.change("ClusterUpgrade", &name, &json!({"spec": {"soak": "1m"}}))
             .await
             .unwrap();
@@ -268,28 +266,21 @@ async fn serves(child: &Objects) -> Result<String, String> {
     version.map(|info| info.git_version).map_err(|e| e.to_string())
 }
 
-/// The name of the upgrade that has not come to its end.
-async fn unfinished(cases: &Cases) -> String {
-    wait(cases, SOME_MINUTES, "an upgrade is there", async || {
+/// The name of the upgrade to that version that has not come to its end, once there is one. Those of an earlier cluster of the name may
+/// be there.
+async fn under_way(cases: &Cases, version: &str) -> String {
+    let what = format!("an upgrade to {version} is there");
+    wait(cases, SOME_MINUTES, &what, async || {
         let all = objects(cases).list("ClusterUpgrade", "").await;
         let found = all.iter().find(|upgrade| {
-            !["Done", "Cancelled", "RolledBack"]
-                .contains(&upgrade["status"]["phase"].as_str().unwrap_or_default())
+            let phase = upgrade["status"]["phase"].as_str().unwrap_or_default();
+            upgrade["spec"]["version"] == version && !["Done", "Cancelled", "RolledBack"].contains(&phase)
         });
         found
             .map(super::lab::name)
             .ok_or_else(|| format!("{} upgrades, all of them ended", all.len()))
     })
     .await
-}
-
-/// Waits until there is an upgrade of that name.
-async fn is_made(cases: &Cases, name: &str) {
-    wait(cases, SOME_MINUTES, &format!("{name} is there"), async || {
-        let found = objects(cases).find("ClusterUpgrade", name).await;
-        found.map(|_| ()).ok_or_else(|| "none".to_owned())
-    })
-    .await;
 }
 
 /// Waits until a step of that phase is under way.
