@@ -137,6 +137,18 @@ impl Hypervisor for TransferHost {
         self.rest.disown_network(name, owner).await
     }
 
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        self.rest.keep_disk(domain, owner).await
+    }
+
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        self.rest.merge_disk(domain, owner).await
+    }
+
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        self.rest.revert_disk(domain, owner).await
+    }
+
     async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
         self.rest.attach_disk(domain, owner, disk).await
     }

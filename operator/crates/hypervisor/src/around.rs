@@ -182,6 +182,18 @@ impl<A: Around> Hypervisor for Wrapped<A> {
         call!(self, change("disown_network", name, Some(owner)), |inner, of = name, whose = owner| inner.disown_network(&of, &whose))
     }
 
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        call!(self, change("keep_disk", domain, Some(owner)), |inner, of = domain, whose = owner| inner.keep_disk(&of, &whose))
+    }
+
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        call!(self, change("merge_disk", domain, Some(owner)), |inner, of = domain, whose = owner| inner.merge_disk(&of, &whose))
+    }
+
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        call!(self, change("revert_disk", domain, Some(owner)), |inner, of = domain, whose = owner| inner.revert_disk(&of, &whose))
+    }
+
     async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
         call!(self, Call { detail: disk.serial.as_str().into(), ..change("attach_disk", domain, Some(owner)) }, |inner, of = domain, whose = owner, new = disk| inner.attach_disk(&of, &whose, &new))
     }

@@ -101,7 +101,7 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Cuts the domain's power. Off already is no error.
     async fn destroy_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
 
-    /// Removes the definition of a domain that is off. Gone already is no error.
+    /// Removes the definition of a domain that is off, and the layer above a disk that is kept. Gone already is no error.
     async fn undefine_domain(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
 
     /// Removes our metadata from the domain, which goes on as it is: from then on it is nobody's. Gone already is no error.
@@ -109,6 +109,18 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Removes our metadata from the network, which goes on as it is: from then on it is nobody's. Gone already is no error.
     async fn disown_network(&self, name: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Keeps what the domain's first disk holds now: from here on what its guest writes goes into a layer above that. One that is kept
+    /// already is left as it is. [`Fault::Unsupported`] where the host has no such layers, which [`DomainFacts::kept`] says before.
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Puts what was written since the domain's disk was kept into the disk, and ends the layer; the guest may run meanwhile. One that is
+    /// not kept is no error.
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault>;
+
+    /// Gives up what was written since the domain's disk was kept, and ends the layer; the domain has to be off. One that is not kept
+    /// is no error.
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault>;
 
     /// Attaches a disk, for reading only, to the domain while it is on: the guest sees it as `/dev/disk/by-id/virtio-<serial>` soon after,
     /// and loses it when it is switched off. Many domains may have one volume at once. One of that serial that is attached already

@@ -123,6 +123,8 @@ pub struct DomainFacts {
     /// Serials of the disks that were attached to it since it is on, beyond those that it is defined with. Of domains that are not ours
     /// they are not told.
     pub attached: Vec<String>,
+    /// Whether what its first disk held once is kept below a layer; none where the host has no such layers.
+    pub kept: Option<bool>,
 }
 
 /// A network as it was seen.

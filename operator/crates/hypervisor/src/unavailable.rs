@@ -125,6 +125,18 @@ impl Hypervisor for Unavailable {
         self.fault(format!("disown network {name}"))
     }
 
+    async fn keep_disk(&self, domain: &str, _: &Owner) -> Result<(), Fault> {
+        self.fault(format!("keep the disk of domain {domain}"))
+    }
+
+    async fn merge_disk(&self, domain: &str, _: &Owner) -> Result<(), Fault> {
+        self.fault(format!("put what domain {domain} has written into its disk"))
+    }
+
+    async fn revert_disk(&self, domain: &str, _: &Owner) -> Result<(), Fault> {
+        self.fault(format!("revert the disk of domain {domain}"))
+    }
+
     async fn attach_disk(&self, domain: &str, _: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
         self.fault(format!("attach disk {} to domain {domain}", disk.serial))
     }

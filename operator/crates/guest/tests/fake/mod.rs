@@ -279,6 +279,18 @@ impl Hypervisor for FakeHost {
         unsupported("disown_domain")
     }
 
+    async fn keep_disk(&self, _: &str, _: &Owner) -> Result<(), Fault> {
+        unsupported("keep_disk")
+    }
+
+    async fn merge_disk(&self, _: &str, _: &Owner) -> Result<(), Fault> {
+        unsupported("merge_disk")
+    }
+
+    async fn revert_disk(&self, _: &str, _: &Owner) -> Result<(), Fault> {
+        unsupported("revert_disk")
+    }
+
     async fn attach_disk(&self, _: &str, _: &Owner, _: &AttachedDisk) -> Result<(), Fault> {
         unsupported("attach_disk")
     }

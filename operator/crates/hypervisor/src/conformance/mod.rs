@@ -5,6 +5,7 @@
 
 mod disks;
 mod domains;
+mod kept;
 mod networks;
 mod volumes;
 
@@ -165,6 +166,7 @@ pub async fn run(host: &dyn Hypervisor, fixture: &Fixture) -> Report {
     volumes::run(host, fixture, &mut report).await;
     domains::run(host, fixture, &mut report).await;
     disks::run(host, fixture, &mut report).await;
+    kept::run(host, fixture, &mut report).await;
     report.add("nothing is left", nothing_is_left(host, fixture).await);
     report
 }

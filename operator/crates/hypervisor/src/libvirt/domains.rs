@@ -45,6 +45,12 @@ impl Session {
             if spec_hash.as_deref() == Some(&spec.spec_hash) {
                 return Ok(());
             }
+            if self.keeps_disks && self.snapshot(&domain)?.is_some() {
+                return Err(self.refused(format!(
+                    "the disk of domain {} is kept as it was, and would lose what was written since; merge it first",
+                    spec.name
+                )));
+            }
         }
         if let Some(other) = self.present(self.connect.lookup_domain_by_uuid(spec.uuid))? {
             let name = other.name().map_err(|error| self.fault(&error))?;
@@ -109,6 +115,11 @@ impl Session {
         };
         if self.power(&domain)? != PowerState::Off {
             return Err(self.refused(format!("domain {name} is not off; destroy it first")));
+        }
+        // With the definition goes what says that there is one.
+        if self.keeps_disks && self.snapshot(&domain)?.is_some() {
+            let uuid = domain.uuid().map_err(|error| self.fault(&error))?;
+            self.remove_layer(name, uuid)?;
         }
         let mut flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
         if self.guests == Guests::Qemu {
@@ -205,6 +216,7 @@ impl Session {
         let power = self.power(domain)?;
         let parsed = parse_domain(&xml).map_err(|error| self.xml_fault(&error))?;
         let is_on = power != PowerState::Off;
+        let kept = self.kept(&parsed.disks);
         // What we define has disks without serials. Others may define theirs with one.
         let attached = if is_on && parsed.owner.is_some() {
             parsed.disks.into_iter().filter_map(|disk| disk.serial).collect()
@@ -225,6 +237,7 @@ impl Session {
             memory_bytes: parsed.memory_bytes,
             cpus: parsed.cpus,
             attached,
+            kept,
         })
     }
 

@@ -34,6 +34,7 @@ pub(super) fn meaning(error: &Error) -> Meaning {
         | ErrorNumber::NoNetwork
         | ErrorNumber::NoStoragePool
         | ErrorNumber::NoStorageVolume
+        | ErrorNumber::NoDomainSnapshot
         | ErrorNumber::NoDomainMetadata => Meaning::Absent,
         ErrorNumber::NoSupport => Meaning::Unsupported,
         ErrorNumber::AgentUnresponsive | ErrorNumber::AgentUnsynced => Meaning::AgentSilent,

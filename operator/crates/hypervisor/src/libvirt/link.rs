@@ -19,11 +19,16 @@ const KEEPALIVE: (i32, u32) = (5, 5);
 /// How long a call waits for the first connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The first libvirt that can merge a layer above a disk: 9.0.0, as it counts (<https://libvirt.org/news.html#v9-0-0-2023-01-16>).
+const MERGES_SINCE: u32 = 9_000_000;
+
 /// An open connection.
 #[derive(Clone)]
 pub(super) struct Connected {
     pub connect: Connect,
     pub guests: Guests,
+    /// Whether it can merge what is written above a disk that is kept.
+    pub keeps_disks: bool,
 }
 
 #[derive(Clone)]
@@ -189,5 +194,10 @@ fn open(uri: &str) -> Result<Connected, Error> {
     if let Err(error) = connect.set_keep_alive(KEEPALIVE.0, KEEPALIVE.1) {
         tracing::debug!(uri, %error, "the host does not offer keepalive messages");
     }
-    Ok(Connected { connect, guests })
+    let keeps_disks = guests == Guests::Qemu && connect.lib_version()? >= MERGES_SINCE;
+    Ok(Connected {
+        connect,
+        guests,
+        keeps_disks,
+    })
 }

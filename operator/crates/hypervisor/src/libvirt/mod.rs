@@ -10,6 +10,7 @@ mod domains;
 mod errors;
 mod events;
 mod host;
+mod kept;
 mod link;
 mod networks;
 mod session;
@@ -41,6 +42,9 @@ const AGENT_MARGIN: Duration = Duration::from_secs(10);
 /// How long a guest may take to let go of a disk that is detached. libvirt itself waits for 5 s of them.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long it may take to write what a guest wrote since its disk was kept once more: it is as much as that.
+const MERGED_WITHIN: Duration = Duration::from_mins(10);
+
 /// How a host is reached and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibvirtConfig {
@@ -60,7 +64,7 @@ pub struct Limits {
     pub running: usize,
     /// How many more calls may wait, of each of the two kinds.
     pub waiting: usize,
-    /// How many uploads run at once; as many as calls may wait.
+    /// How many uploads, and layers of disks that are merged, run at once; as many as calls may wait.
     pub uploads: usize,
     /// How long a call that only looks or changes a definition may take.
     pub call: Duration,
@@ -342,6 +346,31 @@ impl Hypervisor for Libvirt {
         let (name, owner) = (name.to_owned(), owner.clone());
         self.look(format!("disown network {name}"), move |session| {
             session.disown_network(&name, &owner)
+        })
+        .await
+    }
+
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let (domain, owner) = (domain.to_owned(), owner.clone());
+        self.power(format!("keep the disk of domain {domain}"), move |session| {
+            session.keep_disk(&domain, &owner)
+        })
+        .await
+    }
+
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let (domain, owner) = (domain.to_owned(), owner.clone());
+        let operation = format!("put what domain {domain} has written into its disk");
+        self.call(&self.uploads, operation, MERGED_WITHIN, move |session| {
+            session.merge_disk(&domain, &owner)
+        })
+        .await
+    }
+
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let (domain, owner) = (domain.to_owned(), owner.clone());
+        self.look(format!("revert the disk of domain {domain}"), move |session| {
+            session.revert_disk(&domain, &owner)
         })
         .await
     }

@@ -13,6 +13,8 @@ use crate::Fault;
 pub(super) struct Session {
     pub connect: Connect,
     pub guests: Guests,
+    /// Whether it can merge what is written above a disk that is kept.
+    pub keeps_disks: bool,
     /// What is being done, for messages.
     pub operation: String,
     /// Name of the storage pool.
@@ -24,6 +26,7 @@ impl Session {
         Self {
             connect: connected.connect,
             guests: connected.guests,
+            keeps_disks: connected.keeps_disks,
             operation,
             pool,
         }

@@ -16,6 +16,8 @@ pub(super) struct Domain {
     power: PowerState,
     /// Attached since it is on.
     attached: Vec<AttachedDisk>,
+    /// Whether its first disk is kept.
+    kept: bool,
 }
 
 impl Domain {
@@ -33,6 +35,7 @@ impl Domain {
                 .owner()
                 .map(|_| self.attached.iter().map(|disk| disk.serial.clone()).collect())
                 .unwrap_or_default(),
+            kept: Some(self.kept),
         }
     }
 
@@ -61,6 +64,7 @@ impl State {
             ours: with_metadata,
             power: PowerState::Off,
             attached: Vec::new(),
+            kept: false,
         });
     }
 
@@ -69,6 +73,12 @@ impl State {
             known.check(&spec.owner)?;
             if known.spec.spec_hash == spec.spec_hash {
                 return Ok(());
+            }
+            if known.kept {
+                return Err(Refusal::Refused(format!(
+                    "the disk of domain {} is kept as it was, and would lose what was written since; merge it first",
+                    spec.name
+                )));
             }
         }
         let other = self
@@ -87,17 +97,16 @@ impl State {
             self.complete_volume(initrd)?;
         }
         // One that is on goes on as it was.
-        let (power, attached) = self
-            .domains
-            .remove(&spec.name)
-            .map_or((PowerState::Off, Vec::new()), |known| {
-                (known.power, known.attached)
-            });
+        let known = self.domains.remove(&spec.name);
+        let (power, attached, kept) = known.map_or((PowerState::Off, Vec::new(), false), |known| {
+            (known.power, known.attached, known.kept)
+        });
         let domain = Domain {
             spec: spec.clone(),
             ours: true,
             power,
             attached,
+            kept,
         };
         self.domains.insert(spec.name.clone(), domain);
         self.changes.push(Change::Definition(spec.name.clone()));
@@ -171,6 +180,42 @@ impl State {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    pub(super) fn keep_disk(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        self.owned(name, owner)?
+            .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        self.layer(name, true, Change::Kept);
+        Ok(())
+    }
+
+    pub(super) fn merge_disk(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        self.owned(name, owner)?;
+        self.layer(name, false, Change::Merged);
+        Ok(())
+    }
+
+    pub(super) fn revert_disk(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
+        let found = self.owned(name, owner)?;
+        if found.is_some_and(|domain| domain.kept && domain.power != PowerState::Off) {
+            return Err(Refusal::Refused(format!(
+                "domain {name} is not off; destroy it first"
+            )));
+        }
+        self.layer(name, false, Change::Reverted);
+        Ok(())
+    }
+
+    /// The domain's first disk has a layer from now on, or none: its volume is told where that changes.
+    fn layer(&mut self, name: &str, kept: bool, change: fn(String, String) -> Change) {
+        let Some(domain) = self.domains.get_mut(name) else {
+            return;
+        };
+        if domain.kept != kept {
+            domain.kept = kept;
+            let disk = domain.spec.disks.first().map(|disk| disk.volume.clone());
+            self.changes.push(change(name.to_owned(), disk.unwrap_or_default()));
         }
     }
 

@@ -52,6 +52,15 @@ pub trait Guests: Send + Sync + 'static {
     /// The volume was deleted, and with it what was on it.
     fn disk_deleted(&self, _volume: &str) {}
 
+    /// What is on the volume is kept as it is now.
+    fn disk_kept(&self, _volume: &str) {}
+
+    /// What was kept is not needed any more.
+    fn disk_merged(&self, _volume: &str) {}
+
+    /// On the volume is again what was kept of it.
+    fn disk_reverted(&self, _volume: &str) {}
+
     /// The machine stands still, or goes on.
     fn suspended(&self, _domain: &str, _suspended: bool) {}
 
@@ -238,6 +247,18 @@ impl Simulated {
                     self.guests.suspended(&name, suspended);
                     name
                 }
+                Change::Kept(name, disk) => {
+                    self.guests.disk_kept(&disk);
+                    name
+                }
+                Change::Merged(name, disk) => {
+                    self.guests.disk_merged(&disk);
+                    name
+                }
+                Change::Reverted(name, disk) => {
+                    self.guests.disk_reverted(&disk);
+                    name
+                }
                 Change::Definition(name) => name,
             };
             self.tell(HostEvent {
@@ -400,6 +421,22 @@ impl Hypervisor for Simulated {
         self.call(format!("disown network {name}"), |state| {
             state.disown_network(name, owner)
         })
+    }
+
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        self.call(format!("keep the disk of domain {domain}"), |state| {
+            state.keep_disk(domain, owner)
+        })
+    }
+
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let operation = format!("put what domain {domain} has written into its disk");
+        self.call(operation, |state| state.merge_disk(domain, owner))
+    }
+
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let operation = format!("revert the disk of domain {domain}");
+        self.call(operation, |state| state.revert_disk(domain, owner))
     }
 
     async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {

@@ -15,6 +15,12 @@ pub(super) enum Change {
     Off(String),
     /// A guest stands still, or goes on.
     Suspended(String, bool),
+    /// The disk of a domain is kept: the domain, and the disk's volume.
+    Kept(String, String),
+    /// What was written since then is in the disk.
+    Merged(String, String),
+    /// What was written since then is gone.
+    Reverted(String, String),
     /// A domain was defined, redefined or undefined.
     Definition(String),
 }

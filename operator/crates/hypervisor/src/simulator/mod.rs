@@ -276,6 +276,33 @@ impl Hypervisor for Simulator {
         self.call(format!("disown network {name}"), &call).await
     }
 
+    async fn keep_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let call = Call::KeepDisk {
+            domain: domain.to_owned(),
+            owner: owner.clone(),
+        };
+        self.call(format!("keep the disk of domain {domain}"), &call)
+            .await
+    }
+
+    async fn merge_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let call = Call::MergeDisk {
+            domain: domain.to_owned(),
+            owner: owner.clone(),
+        };
+        let operation = format!("put what domain {domain} has written into its disk");
+        self.call(operation, &call).await
+    }
+
+    async fn revert_disk(&self, domain: &str, owner: &Owner) -> Result<(), Fault> {
+        let call = Call::RevertDisk {
+            domain: domain.to_owned(),
+            owner: owner.clone(),
+        };
+        self.call(format!("revert the disk of domain {domain}"), &call)
+            .await
+    }
+
     async fn attach_disk(&self, domain: &str, owner: &Owner, disk: &AttachedDisk) -> Result<(), Fault> {
         let call = Call::AttachDisk {
             domain: domain.to_owned(),

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What this end and the other have to agree on.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first line of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,18 @@ pub enum Call {
         name: String,
         owner: Owner,
     },
+    KeepDisk {
+        domain: String,
+        owner: Owner,
+    },
+    MergeDisk {
+        domain: String,
+        owner: Owner,
+    },
+    RevertDisk {
+        domain: String,
+        owner: Owner,
+    },
     AttachDisk {
         domain: String,
         owner: Owner,
@@ -196,6 +208,9 @@ impl Call {
             Self::UndefineDomain { name, owner } => line(&host.undefine_domain(&name, &owner).await),
             Self::DisownDomain { name, owner } => line(&host.disown_domain(&name, &owner).await),
             Self::DisownNetwork { name, owner } => line(&host.disown_network(&name, &owner).await),
+            Self::KeepDisk { domain, owner } => line(&host.keep_disk(&domain, &owner).await),
+            Self::MergeDisk { domain, owner } => line(&host.merge_disk(&domain, &owner).await),
+            Self::RevertDisk { domain, owner } => line(&host.revert_disk(&domain, &owner).await),
             Self::AttachDisk { domain, owner, disk } => line(&host.attach_disk(&domain, &owner, &disk).await),
             Self::DetachDisk {
                 domain,

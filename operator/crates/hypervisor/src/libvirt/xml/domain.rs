@@ -37,6 +37,8 @@ pub(crate) struct DiskXml {
     pub target: String,
     /// Its volume, where it is one.
     pub volume: Option<String>,
+    /// Its file on the host, where it is one that is named by its path.
+    pub file: Option<String>,
     /// None in what is rendered here for a definition.
     pub serial: Option<String>,
 }
@@ -220,6 +222,35 @@ pub(crate) fn render_attached(attached: &AttachedDisk, letter: char, pool: &str)
         .render()
 }
 
+/// The snapshot of that name by which the first of the disks is kept as it is, and what is written goes into that file on the host.
+pub(crate) fn render_kept(name: &str, layer: &str, disks: &[DiskXml]) -> Result<String, XmlError> {
+    let of = |(index, disk): (usize, &DiskXml)| {
+        let element = Element::new("disk").attribute("name", &disk.target);
+        if index > 0 {
+            return element.attribute("snapshot", "no");
+        }
+        element
+            .attribute("snapshot", "external")
+            .child(Element::new("source").attribute("file", layer))
+            .child(Element::new("driver").attribute("type", format_name(VolumeFormat::Qcow2)))
+    };
+    Element::new("domainsnapshot")
+        .child(Element::new("name").text(name))
+        .child(Element::new("disks").children(disks.iter().enumerate().map(of)))
+        .render()
+}
+
+/// The definition that the domain had when its disk was kept, as the snapshot's XML has it: beside how it ran where it was on. It is taken
+/// as it stands, since it holds more than is read here.
+pub(crate) fn kept_definition(snapshot: &str) -> Option<String> {
+    let of = |name: &str| {
+        let begin = snapshot.find(&format!("<{name} "))? + 1 + name.len();
+        let end = snapshot.rfind(&format!("</{name}>"))?;
+        Some(format!("<domain{}</domain>", snapshot.get(begin..end)?))
+    };
+    of("inactiveDomain").or_else(|| of("domain"))
+}
+
 /// A letter that no disk `vd<letter>` of the domain has.
 pub(crate) fn free_letter(disks: &[DiskXml]) -> Option<char> {
     ('a'..='z').find(|letter| !disks.iter().any(|disk| disk.target == format!("vd{letter}")))
@@ -251,12 +282,11 @@ pub(crate) fn parse_domain(xml: &str) -> Result<DomainXml, XmlError> {
 
 fn disks(root: &Element) -> Vec<DiskXml> {
     let disk = |disk: &Element| {
+        let source = |of: &str| disk.get("source")?.value(of).map(str::to_owned);
         Some(DiskXml {
             target: disk.get("target")?.value("dev")?.to_owned(),
-            volume: disk
-                .get("source")
-                .and_then(|source| source.value("volume"))
-                .map(str::to_owned),
+            volume: source("volume"),
+            file: source("file"),
             serial: disk.get("serial").map(|serial| serial.text.trim().to_owned()),
         })
     };
@@ -414,6 +444,7 @@ mod tests {
                     .map(|(target, volume)| DiskXml {
                         target: target.to_owned(),
                         volume: Some(volume.to_owned()),
+                        file: None,
                         serial: None,
                     })
                     .to_vec(),
@@ -484,9 +515,39 @@ mod tests {
         let found = DiskXml {
             target: "vdc".to_owned(),
             volume: Some("upgrade".to_owned()),
+            file: None,
             serial: Some("a-serial".to_owned()),
         };
         assert_eq!(parse_domain(&domain).unwrap().disks, [found]);
+    }
+
+    #[test]
+    fn the_first_disk_is_kept_below_a_layer_and_the_others_are_left_alone() {
+        let disk = |target: &str| DiskXml {
+            target: target.to_owned(),
+            volume: None,
+            file: None,
+            serial: None,
+        };
+        let xml = render_kept("name", "/pool/a&b", &[disk("vda"), disk("vdb")]).unwrap();
+        assert_eq!(
+            xml,
+            "<domainsnapshot><name>name</name><disks>\
+             <disk name='vda' snapshot='external'><source file='/pool/a&amp;b'/><driver type='qcow2'/></disk>\
+             <disk name='vdb' snapshot='no'/></disks></domainsnapshot>"
+        );
+    }
+
+    #[test]
+    fn a_domain_is_defined_as_it_was_and_not_as_it_ran() {
+        let off = "<domainsnapshot><name>a</name><domain type='qemu'><name>b</name></domain></domainsnapshot>";
+        let on = "<domainsnapshot><domain type='qemu' id='7'><name>c</name></domain>\
+                  <inactiveDomain type='qemu'><name>b</name></inactiveDomain></domainsnapshot>";
+        for xml in [off, on] {
+            let found = kept_definition(xml).unwrap();
+            assert_eq!(found, "<domain type='qemu'><name>b</name></domain>");
+        }
+        assert_eq!(kept_definition("<domainsnapshot><name>a</name></domainsnapshot>"), None);
     }
 
     #[test]
@@ -494,6 +555,7 @@ mod tests {
         let disk = |target: &str| DiskXml {
             target: target.to_owned(),
             volume: None,
+            file: None,
             serial: None,
         };
         assert_eq!(free_letter(&[disk("vdb"), disk("vda"), disk("sdc")]), Some('c'));
