@@ -336,6 +336,9 @@ pub struct UpgradeUndo {
     /// Where a snapshot is restored: since when what was written to the cluster's API is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes_lost_since: Option<Time>,
+    /// Names of the machines whose disks were taken back to when the snapshot was taken, because that could not be used as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverted_disks: Vec<String>,
 }
 
 /// What made an upgrade be undone.

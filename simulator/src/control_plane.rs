@@ -17,6 +17,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A cluster, as its control plane's machine has it.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) address: Ipv4Addr,
     pub(crate) api: ApiServer,

@@ -16,6 +16,7 @@ mod cluster;
 mod control_plane;
 mod facts;
 mod job;
+mod layer;
 mod machines;
 mod node;
 mod timing;

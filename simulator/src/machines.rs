@@ -13,6 +13,7 @@ use crate::cluster;
 use crate::control_plane::{Cluster, ControlPlanes};
 use crate::facts::{self, Facts};
 use crate::job::NodeSpec;
+use crate::layer::Layer;
 use crate::timing::{Timers, Timing};
 use crate::upgrade::{Kept, Restored, Script};
 
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
 pub(crate) struct State {
     /// What is on a root volume, by the volume's name.
     pub(crate) disks: BTreeMap<String, Disk>,
+    /// What is kept of them, by the same names.
+    pub(crate) layers: BTreeMap<String, Layer>,
     /// The machines that have power, by their domains' names.
     pub(crate) on: BTreeMap<String, Power>,
     boots: u64,
@@ -59,6 +62,7 @@ pub enum Failure {
     Hang,
 }
 
+#[derive(Clone)]
 pub(crate) struct Disk {
     pub(crate) os: Os,
     /// The cluster whose control plane it is.
@@ -416,8 +420,21 @@ impl Guests for Machines {
     fn disk_deleted(&self, volume: &str) {
         let mut state = self.lock();
         if !state.on.values().any(|power| power.disk == volume) {
+            state.layers.remove(volume);
             state.disks.remove(volume);
         }
+    }
+
+    fn disk_kept(&self, volume: &str) {
+        self.keep(volume);
+    }
+
+    fn disk_merged(&self, volume: &str) {
+        self.lock().layers.remove(volume);
+    }
+
+    fn disk_reverted(&self, volume: &str) {
+        self.revert(volume);
     }
 
     fn suspended(&self, domain: &str, suspended: bool) {

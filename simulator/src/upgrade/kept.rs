@@ -8,11 +8,11 @@ use seedbed_simulated_api::Snapshot;
 use crate::control_plane::Manifests;
 
 /// What upgrades left on a disk, by their UIDs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Kept(BTreeMap<String, Folder>);
 
 /// What one upgrade left.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Folder {
     saved: Option<Saved>,
     /// Whether the control plane was restored from it.

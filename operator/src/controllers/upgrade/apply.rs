@@ -40,6 +40,14 @@ pub async fn apply(
                 .detach_disk(&one.domain, &one.owner, DISK_SERIAL)
                 .await?;
         }
+        Effect::KeepDisk => subject.hypervisor.keep_disk(&one.domain, &one.owner).await?,
+        Effect::MergeDisk => subject.hypervisor.merge_disk(&one.domain, &one.owner).await?,
+        Effect::RevertDisk => {
+            let (host, domain, owner) = (&subject.hypervisor, &one.domain, &one.owner);
+            host.destroy_domain(domain, owner).await?;
+            host.revert_disk(domain, owner).await?;
+            host.start_domain(domain, owner).await?;
+        }
         Effect::StartJob => start(subject, saga, step, one).await?,
         Effect::Cordon => _ = child.close_node(&node, &upgrade).await?,
         Effect::Evict => return drain::evict(child.as_ref(), &node).await,

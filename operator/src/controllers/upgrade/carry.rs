@@ -12,13 +12,13 @@ use seedbed_planner::upgrade::saga::{self, Decision, News, Saga, Wait};
 
 use super::journal::{self, Entry};
 use super::recorded::{Journal, UnderWay};
-use super::subject::{Reached, Subject};
+use super::subject::{Reached, Subject, control_planes};
 use super::{apply, checks, look, progress};
 use crate::client::LATE;
 use crate::context::jittered;
 use crate::controllers::failure::Failure;
 use crate::controllers::world::World;
-use crate::controllers::{access, current, finalizer, owned, transitions};
+use crate::controllers::{access, current, finalizer, machine, owned, transitions};
 use crate::effect;
 use crate::errors::Error;
 use crate::events::EventType;
@@ -190,8 +190,39 @@ async fn settle(upgrade: &ClusterUpgrade, world: &World) -> Result<Action, Error
     if journal::is_of(&context.client, upgrade).await? {
         give_back(upgrade, world).await?;
     }
+    merge_late(upgrade, world).await?;
     world.settled.put(&uid, Settled::Yes, now);
     Ok(Action::await_change())
+}
+
+/// A disk that was to be kept while the upgrade was under way may be kept when it has come to its end, by a call that hung: it would be so
+/// for ever.
+async fn merge_late(upgrade: &ClusterUpgrade, world: &World) -> Result<(), Error> {
+    let (namespace, name) = (owned::namespace(upgrade), &upgrade.spec.cluster_ref.name);
+    let Some(cluster) = world.cluster(&namespace, name) else {
+        return Ok(());
+    };
+    let Some(host) = world.host(&cluster.spec.host_ref.name) else {
+        return Ok(());
+    };
+    let hypervisor = world.context.hosts.hypervisor(&host);
+    for machine in control_planes(&cluster, &world.machines_of_cluster(&cluster)) {
+        let (domain, owner, _) = machine::guest(&machine, &cluster, hypervisor.clone(), &world.context);
+        let found = hypervisor.domain(&domain).await?;
+        if found.is_none_or(|found| found.kept != Some(true))
+            || journal::has_turn(&world.context.client, &cluster).await?
+        {
+            continue;
+        }
+        let work = async {
+            let merged = hypervisor.merge_disk(&domain, &owner).await;
+            merged.map_err(Error::from)
+        };
+        let upgrade = describe(upgrade);
+        let what = format!("DevMachine {} of {upgrade}", owned::name(&machine));
+        effect::carry_out(what, Effect::MergeDisk, work).await?;
+    }
+    Ok(())
 }
 
 /// The Jobs of its checks go, where there are some and the cluster is there.

@@ -60,6 +60,12 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
             let pods = subject.child.control_plane_pods().await;
             let behind = subject.left_behind(world);
             seen.health = health(subject, &pods, Some(&behind), world).await;
+            for one in subject.machines(step, world).into_iter().flat_map(|(all, _)| all) {
+                let mut machine = unseen(&owned::name(&one.machine), "not looked at");
+                machine.kept = kept(subject, &one).await;
+                seen.machines.push(machine);
+                reached.push(one);
+            }
         }
         _ => {
             if let Some((machines, width)) = subject.machines(step, world) {
@@ -150,6 +156,9 @@ async fn machine(
             blocked: None,
         });
     }
+    if matches!(step.phase, UpgradePhase::Snapshot | UpgradePhase::Verify) {
+        machine.kept = kept(subject, one).await;
+    }
     if step.phase == UpgradePhase::Preload {
         let found = subject.hypervisor.domain(&one.domain).await;
         machine.attached = Observed::from(found).map(|domain| {
@@ -158,6 +167,12 @@ async fn machine(
         });
     }
     machine
+}
+
+/// Whether the machine's disk is kept as it was; none where its host cannot do that, or has no such machine.
+async fn kept(subject: &Subject, one: &Reached) -> Observed<Option<bool>> {
+    let found = subject.hypervisor.domain(&one.domain).await;
+    Observed::from(found).map(|domain| domain.and_then(|domain| domain.kept))
 }
 
 /// How the step's job in the guest is. That it ended well is kept: it stays so.
@@ -207,6 +222,7 @@ fn unseen(name: &str, why: &str) -> Machine {
         name: name.to_owned(),
         job: Observed::Unknown(why.to_owned()),
         attached: Observed::Unknown(why.to_owned()),
+        kept: Observed::Unknown(why.to_owned()),
         node: Observed::Unknown(why.to_owned()),
         drain: Observed::Unknown(why.to_owned()),
     }

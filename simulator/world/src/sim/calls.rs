@@ -78,7 +78,10 @@ impl Class {
                 chance.pick(&["POST", "DELETE"]).copied().unwrap_or("POST"),
             ),
             7 => Self::Status,
-            8..=10 => Self::Host(chance.pick(&HOST).copied().unwrap_or("define_domain")),
+            8..=10 => match chance.pick(&HOST).copied().unwrap_or("define_domain") {
+                "detach_disk" => Self::Host(chance.of("disk").pick(&DISK).copied().unwrap_or("detach_disk")),
+                verb => Self::Host(verb),
+            },
             _ => Self::Lease,
         }
     }
@@ -133,6 +136,9 @@ const HOST: [&str; 19] = [
     "domain",
     "network",
 ];
+
+/// Those that are made in upgrades only.
+const DISK: [&str; 4] = ["detach_disk", "keep_disk", "merge_disk", "revert_disk"];
 
 /// The next calls of a sort go wrong, after some of them went well.
 #[derive(Debug, Clone)]

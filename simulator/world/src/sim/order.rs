@@ -40,7 +40,7 @@ pub(crate) fn somebody_elses(step: &Step, contents: &Inventory) -> Option<String
     let of = step.owner.as_ref()?;
     match step.verb.as_str() {
         "define_domain" | "start_domain" | "shutdown_domain" | "destroy_domain" | "undefine_domain"
-        | "attach_disk" | "detach_disk" => {
+        | "attach_disk" | "detach_disk" | "keep_disk" | "merge_disk" | "revert_disk" => {
             let found = contents.domains.iter().find(|d| d.name == step.object)?;
             let is_its = found.owner.as_ref().is_some_and(|owner| owner.same_machine(of));
             (!is_its).then(|| format!("domain {}, which is somebody else's, is changed", found.name))

@@ -12,7 +12,7 @@ use super::Os;
 const MEMORY: [&str; 3] = ["/run/", "/sys/", "/proc/"];
 
 /// The guest's files by their paths.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Files(BTreeMap<String, Vec<u8>>);
 
 impl Files {
@@ -52,7 +52,7 @@ impl Files {
 }
 
 /// A file that the agent has open. What is read is what it held when it was opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Open {
     Reading { content: Vec<u8>, position: usize },
     Writing { path: String },

@@ -47,7 +47,7 @@ pub struct Begun {
 }
 
 /// A guest's operating system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Os {
     identity: Identity,
     /// The boot's identity: `/proc/sys/kernel/random/boot_id`.

@@ -61,7 +61,11 @@ async fn used(host: &dyn Hypervisor, spec: &DomainSpec) -> Result<(), Failure> {
     })?;
     host.merge_disk(name, owner).await?;
     host.merge_disk(name, owner).await?;
-    equal("kept after it was merged", &is_kept(host, spec).await?, &Some(false))?;
+    equal(
+        "kept after it was merged",
+        &is_kept(host, spec).await?,
+        &Some(false),
+    )?;
     // It stays kept over a loss of power, and can be merged while it is off.
     host.keep_disk(name, owner).await?;
     host.destroy_domain(name, owner).await?;
@@ -75,7 +79,11 @@ async fn used(host: &dyn Hypervisor, spec: &DomainSpec) -> Result<(), Failure> {
     host.destroy_domain(name, owner).await?;
     host.revert_disk(name, owner).await?;
     host.revert_disk(name, owner).await?;
-    equal("kept after it was reverted", &is_kept(host, spec).await?, &Some(false))?;
+    equal(
+        "kept after it was reverted",
+        &is_kept(host, spec).await?,
+        &Some(false),
+    )?;
     host.start_domain(name, owner).await?;
     // With the definition goes the layer.
     Ok(host.keep_disk(name, owner).await?)

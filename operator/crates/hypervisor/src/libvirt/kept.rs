@@ -66,8 +66,11 @@ impl Session {
             return Err(self.refused(format!("domain {name} is not off; destroy it first")));
         }
         let xml = snapshot.xml_desc(0).map_err(|error| self.fault(&error))?;
-        let before = kept_definition(&xml)
-            .ok_or_else(|| self.refused(format!("the snapshot {NAME} of domain {name} holds no definition")))?;
+        let before = kept_definition(&xml).ok_or_else(|| {
+            self.refused(format!(
+                "the snapshot {NAME} of domain {name} holds no definition"
+            ))
+        })?;
         self.connect
             .define_domain_xml(&before)
             .map_err(|error| self.fault(&error))?;

@@ -215,7 +215,8 @@ impl State {
         if domain.kept != kept {
             domain.kept = kept;
             let disk = domain.spec.disks.first().map(|disk| disk.volume.clone());
-            self.changes.push(change(name.to_owned(), disk.unwrap_or_default()));
+            self.changes
+                .push(change(name.to_owned(), disk.unwrap_or_default()));
         }
     }
 

@@ -11,6 +11,12 @@ crate::effect::effects! {
         DetachDisk => "detaching the upgrade disk",
         /// Start the step's job in the guest.
         StartJob => "starting the step's job in the guest",
+        /// Have the host keep what is on the machine's disk now.
+        KeepDisk => "keeping the machine's disk as it is",
+        /// Have the host put what was written since into the machine's disk.
+        MergeDisk => "putting what was written since into the machine's disk",
+        /// Cut the machine's power, give up what was written to its disk since it was kept, and start it again.
+        RevertDisk => "taking the machine's disk back to what was kept of it",
         /// Close the node for new pods, and note on it that this upgrade did so.
         Cordon => "closing the node for new pods",
         /// Ask the pods to leave.

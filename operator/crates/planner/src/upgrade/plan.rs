@@ -247,7 +247,7 @@ impl Draft<'_> {
 
 fn snapshot(name: &str) -> UpgradeStep {
     let message = format!(
-        "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes and kubeadm's configuration"
+        "keep what {name} is restored from: a verified snapshot of etcd, /etc/kubernetes and kubeadm's configuration; and its disk, where the host can"
     );
     undone_by(
         step(UpgradePhase::Snapshot, machine(name), message),

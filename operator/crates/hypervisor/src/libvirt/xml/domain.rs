@@ -540,14 +540,18 @@ mod tests {
 
     #[test]
     fn a_domain_is_defined_as_it_was_and_not_as_it_ran() {
-        let off = "<domainsnapshot><name>a</name><domain type='qemu'><name>b</name></domain></domainsnapshot>";
+        let off =
+            "<domainsnapshot><name>a</name><domain type='qemu'><name>b</name></domain></domainsnapshot>";
         let on = "<domainsnapshot><domain type='qemu' id='7'><name>c</name></domain>\
                   <inactiveDomain type='qemu'><name>b</name></inactiveDomain></domainsnapshot>";
         for xml in [off, on] {
             let found = kept_definition(xml).unwrap();
             assert_eq!(found, "<domain type='qemu'><name>b</name></domain>");
         }
-        assert_eq!(kept_definition("<domainsnapshot><name>a</name></domainsnapshot>"), None);
+        assert_eq!(
+            kept_definition("<domainsnapshot><name>a</name></domainsnapshot>"),
+            None
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod tree;
 mod volume;
 
 pub(crate) use domain::{
-    BootPaths, DiskXml, DomainXml, Guests, PoolVolumes, free_letter, kept_definition, parse_domain, render_attached,
-    render_domain, render_kept,
+    BootPaths, DiskXml, DomainXml, Guests, PoolVolumes, free_letter, kept_definition, parse_domain,
+    render_attached, render_domain, render_kept,
 };
 pub(crate) use metadata::{NAMESPACE, parse_metadata};
 pub(crate) use network::{NetworkXml, parse_network, render_network, render_reservation};

@@ -1,5 +1,6 @@
 //! What a step does to one machine.
 
+use jiff::SignedDuration;
 use seedbed_crds::UpgradePhase;
 use seedbed_crds::reasons::Reason;
 
@@ -7,6 +8,9 @@ use super::Wait;
 use crate::Observed;
 use crate::machine::Drain;
 use crate::upgrade::effect::Effect;
+
+/// How long a guest may be silent before its disk is taken back: a machine with a broken disk does not come up.
+const ANSWERS_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// The state of a step's job in a guest, for the present attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct Machine {
     pub job: Observed<Job>,
     /// Whether it has the upgrade disk.
     pub attached: Observed<bool>,
+    /// Whether its disk is kept as it was when the snapshot was taken; none where its host cannot do that.
+    pub kept: Observed<Option<bool>>,
     /// Its node.
     pub node: Observed<Option<Node>>,
     /// The pods that are still to leave its node; looked at where that is waited for.
@@ -60,6 +66,8 @@ pub(super) enum Work {
     Do(Effect),
     /// Wait.
     Wait(Wait),
+    /// It failed, and its disk can be taken back: why.
+    Revert(String),
     /// It failed.
     Failed(String),
 }
@@ -71,6 +79,12 @@ pub(super) enum Task {
     Job,
     /// A job that wants the upgrade disk, which is there for no longer than that.
     JobWithDisk,
+    /// A job, and then the disk is kept.
+    JobThenKept,
+    /// What was written since the disk was kept is put into it, and then there is a job.
+    MergedThenJob,
+    /// A job; and where it cannot do what it is for, the disk is taken back before it is tried again.
+    JobOrRevert,
     /// A job that replaces the kubelet.
     Kubelet {
         /// Whether its pods leave before that.
@@ -83,6 +97,9 @@ impl Task {
     pub(super) fn of(phase: UpgradePhase, of_pool: bool, undo: bool) -> Self {
         match phase {
             UpgradePhase::Preload => Self::JobWithDisk,
+            UpgradePhase::Snapshot if undo => Self::MergedThenJob,
+            UpgradePhase::Snapshot => Self::JobThenKept,
+            UpgradePhase::Verify => Self::JobOrRevert,
             UpgradePhase::Nodes if !undo => Self::Kubelet { drained: of_pool },
             _ => Self::Job,
         }
@@ -97,10 +114,22 @@ impl Machine {
             || matches!(&self.node, Observed::Known(Some(node)) if node.closed_by_us)
     }
 
-    pub(super) fn work(&self, task: Task, to: &str, undo: bool) -> Work {
+    /// Whether its disk is to be merged, where that has to be known: what is done, or waited for, then.
+    pub(super) fn merge(&self) -> Option<Work> {
+        match &self.kept {
+            Observed::Known(Some(true)) => Some(Work::Do(Effect::MergeDisk)),
+            Observed::Known(_) => None,
+            Observed::Unknown(why) => Some(waits(Reason::HostUnreachable, format!("{}: {why}", self.name))),
+        }
+    }
+
+    pub(super) fn work(&self, task: Task, to: &str, undo: bool, since: SignedDuration) -> Work {
         match task {
             Task::Job => self.job(),
             Task::JobWithDisk => self.job_with_disk(undo),
+            Task::JobThenKept => self.job_then_kept(),
+            Task::MergedThenJob => self.merge().unwrap_or_else(|| self.job()),
+            Task::JobOrRevert => self.job_or_revert(since),
             Task::Kubelet { drained } => self.kubelet(to, drained),
         }
     }
@@ -118,6 +147,27 @@ impl Machine {
                 "{}: the job was cut off, as by a restart of the machine",
                 self.name
             )),
+        }
+    }
+
+    fn job_then_kept(&self) -> Work {
+        match (self.job(), &self.kept) {
+            // One that was kept for an upgrade before this one is of no use to it.
+            (Work::Do(Effect::StartJob), _) => self.merge().unwrap_or(Work::Do(Effect::StartJob)),
+            (Work::Done, Observed::Known(Some(false))) => Work::Do(Effect::KeepDisk),
+            (Work::Done, Observed::Unknown(why)) => {
+                waits(Reason::HostUnreachable, format!("{}: {why}", self.name))
+            }
+            (other, _) => other,
+        }
+    }
+
+    fn job_or_revert(&self, since: SignedDuration) -> Work {
+        let is_kept = self.kept == Observed::Known(Some(true));
+        match &self.job {
+            Observed::Known(Job::Failed(log)) if is_kept => Work::Revert(log.clone()),
+            Observed::Unknown(why) if is_kept && since >= ANSWERS_WITHIN => Work::Revert(why.clone()),
+            _ => self.job(),
         }
     }
 

@@ -260,6 +260,7 @@ impl Saga {
                 message,
                 since: Time(now),
                 writes_lost_since: None,
+                reverted_disks: Vec::new(),
             }),
             transitions: self.transitions + 1,
             ..self.clone()
@@ -372,6 +373,10 @@ fn work(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timesta
         Work::Breach(why) if saga.has_passed() => write(saga.given_up(why, now)),
         Work::Breach(why) => write(saga.undone_because(UndoCause::SoakFailed, why, now)),
         Work::Do(effects) => Decision::Do(effects),
+        Work::Revert(machine, why) => match saga.reverting(&machine, &why) {
+            Some(noted) => write(noted),
+            None => Decision::Do(vec![(machine, Effect::RevertDisk)]),
+        },
         Work::Wait(mut wait) => {
             if undo && wait.reason == Reason::Upgrading {
                 wait.reason = Reason::Undoing;

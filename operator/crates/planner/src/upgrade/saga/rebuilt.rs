@@ -69,6 +69,7 @@ mod tests {
             message: String::new(),
             since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
             writes_lost_since: None,
+            reverted_disks: Vec::new(),
         });
         let first = saga.current().and_then(|index| saga.steps.get(index)).unwrap();
         assert_eq!(first.phase, ControlPlane);

@@ -21,7 +21,7 @@ fn compensation(phase: UpgradePhase) -> Option<&'static str> {
         UpgradePhase::Nodes => "put the kubelets of before back, without a drain",
         UpgradePhase::Addons => "nothing by itself: they come back with etcd's data",
         UpgradePhase::Verify => {
-            "look whether the snapshot is whole, and make ready what etcd is restored to; nothing is touched before that"
+            "look whether the snapshot is whole, and make ready what etcd is restored to; nothing is touched before that. Where the snapshot cannot be used, and the disk was kept, the disk is taken back first"
         }
         _ => return None,
     })
@@ -29,7 +29,11 @@ fn compensation(phase: UpgradePhase) -> Option<&'static str> {
 
 /// Whether a person took the wish back while there was still nothing done of it: the snapshot cannot be restored.
 pub(super) fn is_taken_back(saga: &Saga, step: &UpgradeStep, seen: &Seen) -> bool {
-    saga.is_restored() && !seen.restores && step.phase == UpgradePhase::Verify
+    let nothing_is_done = saga
+        .undo
+        .as_ref()
+        .is_none_or(|undo| undo.reverted_disks.is_empty());
+    saga.is_restored() && !seen.restores && step.phase == UpgradePhase::Verify && nothing_is_done
 }
 
 impl Saga {
@@ -93,6 +97,24 @@ impl Saga {
             Some((index, attempt)) => next.begin(index, true, attempt + 1, now),
             None => next,
         }
+    }
+
+    /// The same with it written down that the machine's disk is taken back, and why; none where that is so already.
+    pub(super) fn reverting(&self, machine: &str, why: &str) -> Option<Self> {
+        let mut undo = self.undo.clone()?;
+        if undo.reverted_disks.iter().any(|name| name == machine) {
+            return None;
+        }
+        undo.reverted_disks.push(machine.to_owned());
+        undo.message = format!(
+            "{}; the disk of {machine} is taken back to when the snapshot was taken, since that could not be used as it was: {why}",
+            undo.message
+        );
+        Some(Self {
+            undo: Some(undo),
+            transitions: self.transitions + 1,
+            ..self.clone()
+        })
     }
 
     /// It goes on as if nobody had wanted it restored.

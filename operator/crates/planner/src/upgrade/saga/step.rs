@@ -33,6 +33,8 @@ pub(super) enum Work {
     Breach(String),
     /// Do this.
     Do(Vec<(String, Effect)>),
+    /// The disk of the machine of that name is to be taken back: why.
+    Revert(String, String),
     /// Wait.
     Wait(Wait),
 }
@@ -53,7 +55,7 @@ pub(super) fn work(step: &UpgradeStep, undo: bool, seen: &Seen, now: Timestamp) 
 
 fn verify(seen: &Seen, since: SignedDuration) -> Work {
     match &seen.health {
-        Health::Well => Work::Done,
+        Health::Well => merged(seen),
         Health::NotLookedAt => {
             let message = "the upgraded cluster is looked at";
             Work::Wait(Wait::new(Reason::Upgrading, message))
@@ -72,6 +74,23 @@ fn verify(seen: &Seen, since: SignedDuration) -> Work {
     }
 }
 
+/// What was kept is not needed any more.
+fn merged(seen: &Seen) -> Work {
+    let (mut effects, mut waits) = (Vec::new(), Vec::new());
+    for machine in &seen.machines {
+        match machine.merge() {
+            Some(machine::Work::Do(effect)) => effects.push((machine.name.clone(), effect)),
+            Some(machine::Work::Wait(wait)) => waits.push(wait),
+            _ => {}
+        }
+    }
+    match (effects.is_empty(), waits.is_empty()) {
+        (false, _) => Work::Do(effects),
+        (true, false) => Work::Wait(told(waits)),
+        (true, true) => Work::Done,
+    }
+}
+
 /// As many machines at once as may be; no further one is begun where one has failed.
 fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) -> Work {
     let of_pool = step.target.kind == UpgradeTargetKind::NodePool;
@@ -81,7 +100,7 @@ fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) 
     let works: Vec<_> = seen
         .machines
         .iter()
-        .map(|m| (m, m.work(task, &seen.to, undo)))
+        .map(|m| (m, m.work(task, &seen.to, undo, since)))
         .collect();
     let (begun, fresh): (Vec<_>, Vec<_>) = works
         .into_iter()
@@ -93,6 +112,7 @@ fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) 
                 failed.get_or_insert(why);
                 continue;
             }
+            machine::Work::Revert(why) => return Work::Revert(machine.name.clone(), why),
             machine::Work::Do(effect) => effects.push((machine.name.clone(), effect)),
             machine::Work::Wait(wait) if is_overdue(machine, seen, since) => {
                 failed.get_or_insert(format!(
@@ -124,7 +144,7 @@ fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) 
             }
             machine::Work::Do(effect) => effects.push((machine.name.clone(), effect)),
             machine::Work::Wait(wait) => waits.push(wait),
-            machine::Work::Failed(_) | machine::Work::Done => {}
+            machine::Work::Failed(_) | machine::Work::Revert(_) | machine::Work::Done => {}
         }
     }
     match (failed, busy) {

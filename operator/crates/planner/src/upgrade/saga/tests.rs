@@ -18,6 +18,12 @@ struct Guests {
     ended: BTreeMap<(String, String), Job>,
     started: BTreeSet<(String, String)>,
     attached: BTreeSet<String>,
+    /// Machines whose disks are kept.
+    kept: BTreeSet<String>,
+    /// Whether the host cannot keep any.
+    keeps_none: bool,
+    /// Machines that do not come up.
+    silent: BTreeSet<String>,
     cordoned: BTreeSet<String>,
     kubelets: BTreeMap<String, String>,
     pods: BTreeMap<String, usize>,
@@ -26,15 +32,28 @@ struct Guests {
 impl Guests {
     fn machine(&self, name: &str, token: &str) -> Machine {
         let key = (token.to_owned(), name.to_owned());
+        if self.silent.contains(name) {
+            let why = || "the guest does not answer".to_owned();
+            return Machine {
+                job: Observed::Unknown(why()),
+                node: Observed::Unknown(why()),
+                ..self.answering(name, Job::NotStarted)
+            };
+        }
         let job = match self.ended.get(&key) {
             Some(job) => job.clone(),
             None if self.started.contains(&key) => Job::Running,
             None => Job::NotStarted,
         };
+        self.answering(name, job)
+    }
+
+    fn answering(&self, name: &str, job: Job) -> Machine {
         Machine {
             name: name.to_owned(),
             job: Observed::Known(job),
             attached: Observed::Known(self.attached.contains(name)),
+            kept: Observed::Known((!self.keeps_none).then(|| self.kept.contains(name))),
             node: Observed::Known(Some(Node {
                 kubelet: self
                     .kubelets
@@ -181,6 +200,18 @@ impl Trial {
         match effect {
             Effect::AttachDisk => assert!(self.guests.attached.insert(name.into()), "attached twice"),
             Effect::DetachDisk => assert!(self.guests.attached.remove(name)),
+            Effect::KeepDisk => assert!(self.guests.kept.insert(name.into()), "kept twice"),
+            Effect::MergeDisk => assert!(self.guests.kept.remove(name)),
+            Effect::RevertDisk => {
+                let undo = self.saga.undo.as_ref().unwrap();
+                assert!(undo.reverted_disks.contains(&name.to_owned()), "not written down");
+                assert!(self.guests.kept.remove(name));
+                self.guests.silent.remove(name);
+                self.guests.kubelets.remove(name);
+                // What was done there since then was never done.
+                self.guests.started.retain(|(_, of)| of != name);
+                self.guests.ended.retain(|(_, of), _| of != name);
+            }
             Effect::StartJob => {
                 let is_drained = step.phase == UpgradePhase::Nodes && step.state == State::Running;
                 if is_drained && step.target.kind == UpgradeTargetKind::NodePool {
@@ -267,6 +298,7 @@ impl Trial {
     fn run(&mut self, mut how: impl FnMut(&str, bool) -> Job) -> End {
         for _ in 0..20_000 {
             if let Some(end) = self.pass() {
+                assert!(self.guests.kept.is_empty(), "kept for ever");
                 return end;
             }
             self.end_jobs(&mut how);
@@ -496,6 +528,7 @@ fn the_last_attempts_are_stopped_before_a_step_is_undone() {
 #[test]
 fn where_there_is_nothing_to_go_back_to_nothing_is_touched_and_it_can_go_on() {
     let mut trial = Trial::new(1, 1);
+    trial.guests.keeps_none = true;
     trial.restores = true;
     let mut mended = false;
     for pass in 0..20_000 {
@@ -524,6 +557,79 @@ fn where_there_is_nothing_to_go_back_to_nothing_is_touched_and_it_can_go_on() {
         });
     }
     panic!("it does not end: {:#?}", trial.step());
+}
+
+/// An upgrade that fails for good after its point of no return, and whose snapshot cannot be used as it is.
+fn with_a_useless_snapshot() -> Trial {
+    let mut trial = Trial::new(1, 1);
+    trial.restores = true;
+    while trial.saga.undo.is_none() {
+        assert_eq!(trial.pass(), None);
+        trial.end_jobs(|id, _| match id {
+            "Nodes/DevMachine/demo-cp-0" => Job::Failed("no".into()),
+            _ => Job::Succeeded,
+        });
+    }
+    trial
+}
+
+#[test]
+fn where_the_snapshot_cannot_be_used_the_disk_is_taken_back_and_then_it_can() {
+    let mut trial = with_a_useless_snapshot();
+    let mut tries = 0;
+    let end = trial.run(|id, undo| {
+        tries += i32::from(undo && id == "Verify");
+        match id {
+            "Verify" if undo && tries == 1 => Job::Failed("the snapshot is damaged".into()),
+            _ => Job::Succeeded,
+        }
+    });
+    assert_eq!((end, tries), (End::RolledBack, 2));
+    let undo = trial.saga.undo.unwrap();
+    assert_eq!(undo.reverted_disks, ["demo-cp-0"]);
+    assert!(undo.message.ends_with("the disk of demo-cp-0 is taken back to when the snapshot was taken, since that could not be used as it was: the snapshot is damaged"), "{}", undo.message);
+    let reverts = trial.log.iter().filter(|line| *line == "demo-cp-0 RevertDisk");
+    assert_eq!(reverts.count(), 1);
+}
+
+#[test]
+fn a_machine_that_does_not_come_up_is_given_time_and_then_its_disk_of_before() {
+    let mut trial = with_a_useless_snapshot();
+    trial.guests.silent.insert("demo-cp-0".into());
+    let began = trial.now;
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::RolledBack);
+    let took = trial.now.duration_since(began);
+    assert!(took > SignedDuration::from_mins(15), "{took}");
+    assert!(trial.log.contains(&"demo-cp-0 RevertDisk".to_owned()));
+}
+
+#[test]
+fn once_a_disk_is_taken_back_there_is_no_going_on() {
+    let mut trial = with_a_useless_snapshot();
+    for _ in 0..2_000 {
+        assert_eq!(trial.pass(), None);
+        trial.end_jobs(|id, undo| match id {
+            "Verify" if undo => Job::Failed("no".into()),
+            _ => Job::Succeeded,
+        });
+        trial.restores = trial.guests.kept.contains("demo-cp-0");
+    }
+    assert!(!trial.restores && trial.saga.undo.is_some());
+    assert_eq!(trial.step().unwrap().state, State::UndoFailed);
+}
+
+#[test]
+fn a_disk_that_was_kept_before_is_kept_anew() {
+    let mut trial = Trial::new(0, 1);
+    trial.guests.kept.insert("demo-cp-0".into());
+    assert_eq!(trial.run(|_, _| Job::Succeeded), End::Done);
+    let of_disk: Vec<_> = trial
+        .log
+        .iter()
+        .filter_map(|line| line.strip_prefix("demo-cp-0 "))
+        .filter(|what| what.ends_with("Disk") && !what.contains("tach"))
+        .collect();
+    assert_eq!(of_disk, ["MergeDisk", "KeepDisk", "MergeDisk"]);
 }
 
 #[test]
