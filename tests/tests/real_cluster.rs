@@ -98,6 +98,11 @@ fn main() -> ExitCode {
         )
         .only_if(upgrade),
         Case::new(
+            "upgraded: the same with its snapshot damaged, by the disk that its host has kept",
+            upgraded::reverted,
+        )
+        .only_if(upgrade),
+        Case::new(
             "upgraded: to the end, the operator killed at each step and the control plane cut off",
             upgraded::carried_out,
         )

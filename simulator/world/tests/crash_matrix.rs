@@ -121,4 +121,5 @@ matrix! {
     what_lost_its_owner_is_removed: ORPHANED;
     a_cluster_is_upgraded: UPGRADED;
     a_version_is_set_back: SET_BACK;
+    a_disk_that_was_kept_is_taken_back: REVERTED;
 }

@@ -86,41 +86,70 @@ pub async fn cancelled(cases: Cases) {
 
 /// It fails for good after its point of no return, and says that the snapshot is to be restored then.
 pub async fn restored(cases: Cases) {
-    let name = "restored";
-    let (child, seed) = (child(&cases, CLUSTER).await, objects(&cases));
-    let written = |name: &str| json!({"kind": "ConfigMap", "metadata": {"name": name}});
-    child.create(written("before-the-snapshot")).await.unwrap();
+    let undo = taken_back(&cases, "restored", false).await;
+    assert!(undo["revertedDisks"].is_null(), "{undo}");
+}
+
+/// The same, and the snapshot cannot be used: the host has the disk as it was.
+pub async fn reverted(cases: Cases) {
+    let undo = taken_back(&cases, "reverted", true).await;
+    assert_eq!(undo["revertedDisks"], json!([CONTROL_PLANE]), "{undo}");
+}
+
+/// How it was undone.
+async fn taken_back(cases: &Cases, name: &str, damaged: bool) -> Value {
+    let (child, seed) = (child(cases, CLUSTER).await, objects(cases));
+    let written = |when: &str| json!({"kind": "ConfigMap", "metadata": {"name": format!("{name}-{when}")}});
+    child.create(written("before")).await.unwrap();
     let upgrade = json!({
         "kind": "ClusterUpgrade", "metadata": {"name": name},
         "spec": {"clusterRef": {"name": CLUSTER}, "version": NEW, "soak": "10s", "onFailureAfterCommit": "RestoreSnapshot"},
     });
     let upgrade = seed.create(upgrade).await.unwrap();
-    in_step(&cases, name, "Soak").await;
-    child.create(written("after-the-snapshot")).await.unwrap();
-    in_step(&cases, name, "Commit").await;
-    let kubelet = format!(
-        "/var/lib/seedbed/upgrades/{}/bin/kubelet",
+    in_step(cases, name, "Soak").await;
+    child.create(written("meanwhile")).await.unwrap();
+    in_step(cases, name, "Commit").await;
+    let folder = format!(
+        "/var/lib/seedbed/upgrades/{}",
         upgrade["metadata"]["uid"].as_str().unwrap()
     );
-    in_guest(&cases, CONTROL_PLANE, "/bin/rm", &[&kubelet])
+    in_guest(
+        cases,
+        CONTROL_PLANE,
+        "/bin/rm",
+        &[&format!("{folder}/bin/kubelet")],
+    )
+    .await
+    .unwrap();
+    say("the new kubelet is taken from the control plane's guest: it cannot be replaced");
+    if damaged {
+        let snapshot = format!("{folder}/saved/etcd.db");
+        in_guest(
+            cases,
+            CONTROL_PLANE,
+            "/usr/bin/truncate",
+            &["--size", "1M", &snapshot],
+        )
         .await
         .unwrap();
-    say("the new kubelet is taken from the control plane's guest: it cannot be replaced");
-    ended(&cases, name, "RolledBack").await;
+        say("the snapshot is cut off");
+    }
+    ended(cases, name, "RolledBack").await;
     let upgrade = seed.get("ClusterUpgrade", name).await;
     let succeeded = condition(&upgrade, "Succeeded").unwrap();
     assert_eq!(succeeded.reason, "RestoredFromSnapshot", "{}", told(&upgrade));
     assert!(succeeded.message.contains(" since 20"), "{}", succeeded.message);
-    is_as_before(&cases, &child).await;
-    is_ready(&cases, CREATION, "NodePool", POOL).await;
+    is_as_before(cases, &child).await;
+    is_ready(cases, CREATION, "NodePool", POOL).await;
     for node in child.list("Node", "").await {
         assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], OLD);
     }
-    child.get("ConfigMap", "before-the-snapshot").await;
-    let lost = child.find("ConfigMap", "after-the-snapshot").await;
+    child.get("ConfigMap", &format!("{name}-before")).await;
+    let lost = child.find("ConfigMap", &format!("{name}-meanwhile")).await;
     assert!(lost.is_none(), "{lost:?}");
-    child.create(written("after-the-restore")).await.unwrap();
+    child.create(written("after")).await.unwrap();
     seed.delete("ClusterUpgrade", name).await;
+    upgrade["status"]["undo"].clone()
 }
 
 /// To the end, with the operator killed at the beginning of every step, the control plane's machine without power while kubeadm is at
@@ -193,7 +222,7 @@ pub async fn carried_out(cases: Cases) {
     nothing_is_lost(&child, writer).await;
 }
 
-/// One edit leads over the version between. The guest image carries no other release's container images: each upgrade imports its own.
+/// One edit leads over the version between.
 pub async fn hopped(cases: Cases) {
     let manifest = std::fs::read_to_string(sample()).unwrap();
     assert!(manifest.contains(OLD), "{manifest}");
@@ -204,11 +233,6 @@ pub async fn hopped(cases: Cases) {
     is_ready(&cases, CREATION, "DevCluster", CLUSTER).await;
     is_ready(&cases, CREATION, "NodePool", POOL).await;
     assert_eq!(serves(&child(&cases, CLUSTER).await).await.unwrap(), OLDEST);
-    let listed = ["-c", "ctr --namespace k8s.io images ls -q"];
-    let images = in_guest(&cases, WORKER, "/bin/sh", &listed).await.unwrap();
-    for version in [OLD, NEW] {
-        assert!(!images.contains(version), "{images}");
-    }
     let writer = Writer::start(&cases, "hopped").await;
     edit_version(&cases, NEW);
     let seed = objects(&cases);
@@ -362,8 +386,11 @@ async fn is_as_before(cases: &Cases, child: &Objects) {
     assert_eq!(drift.status, "False", "{}", told(&cluster));
 }
 
-/// No emulation, no disk, no journal.
+/// No emulation, no disk, none that is kept, no journal.
 async fn nothing_is_left(cases: &Cases, system: &Objects) {
+    let domain = format!("default.{CONTROL_PLANE}");
+    let kept = cases.seed.virsh(&["snapshot-list", "--name", &domain]).unwrap();
+    assert_eq!(kept.trim(), "", "the disk is still kept as it was");
     let configuration = system.get("ConfigMap", "kubeadm-config").await.to_string();
     assert!(!configuration.contains("emulated-version"), "{configuration}");
     for pod in system.list("Pod", "tier=control-plane").await {

@@ -131,6 +131,13 @@ async fn machine(
     if !machine::is_bootstrapped(&one.machine) {
         return unseen(&machine.name, "it has not joined the cluster yet");
     }
+    machine.reverts = saga.reverts(&machine.name);
+    if matches!(
+        step.phase,
+        UpgradePhase::Snapshot | UpgradePhase::Commit | UpgradePhase::Verify
+    ) {
+        machine.kept = kept(subject, one).await;
+    }
     let is_kubelet = step.phase == UpgradePhase::Nodes && !is_undone(step);
     let is_pool = is_kubelet && one.machine.spec.pool_ref.is_some();
     if is_kubelet {
@@ -155,9 +162,6 @@ async fn machine(
             remaining: pods.len(),
             blocked: None,
         });
-    }
-    if matches!(step.phase, UpgradePhase::Snapshot | UpgradePhase::Verify) {
-        machine.kept = kept(subject, one).await;
     }
     if step.phase == UpgradePhase::Preload {
         let found = subject.hypervisor.domain(&one.domain).await;
@@ -223,6 +227,7 @@ fn unseen(name: &str, why: &str) -> Machine {
         job: Observed::Unknown(why.to_owned()),
         attached: Observed::Unknown(why.to_owned()),
         kept: Observed::Unknown(why.to_owned()),
+        reverts: false,
         node: Observed::Unknown(why.to_owned()),
         drain: Observed::Unknown(why.to_owned()),
     }

@@ -112,6 +112,13 @@ pub const UPGRADED: Scenario = Scenario {
     perform: |stage| upgraded(stage).boxed_local(),
 };
 
+/// An upgrade fails after its point of no return, and the snapshot that it is restored from is damaged.
+pub const REVERTED: Scenario = Scenario {
+    name: "reverted",
+    prepare: |_| {},
+    perform: |stage| reverted(stage).boxed_local(),
+};
+
 /// A version is edited and set back before anything was begun.
 pub const SET_BACK: Scenario = Scenario {
     name: "set back",
@@ -296,6 +303,35 @@ async fn upgraded(stage: &mut Stage) {
     stage
         .until("upgraded", async |world| {
             phase(world, "next").as_deref() == Some("Done") && finalizers(world, "next") == 0
+        })
+        .await;
+}
+
+async fn reverted(stage: &mut Stage) {
+    stage.world.create(release(NEXT)).unwrap();
+    made(stage).await;
+    let mut upgrade = carried_out("next", "demo", NEXT);
+    upgrade["spec"]["onFailureAfterCommit"] = json!("RestoreSnapshot");
+    stage.world.create(upgrade).unwrap();
+    stage
+        .until("past its point of no return", async |world| {
+            let upgrade = world.get("ClusterUpgrade", "next").unwrap_or_default();
+            upgrade["status"]["undoable"] == "No"
+        })
+        .await;
+    let machines = &stage.world.host().machines;
+    machines.damage_snapshots("default.demo-cp-0");
+    machines.fail_jobs("default.demo-w-0", 99, Failure::Preflight);
+    stage
+        .until("undone", async |world| {
+            let upgrade = world.get("ClusterUpgrade", "next").unwrap_or_default();
+            !upgrade["status"]["undo"].is_null()
+        })
+        .await;
+    stage.world.host().machines.fail_no_jobs();
+    stage
+        .until("restored", async |world| {
+            phase(world, "next").as_deref() == Some("RolledBack") && finalizers(world, "next") == 0
         })
         .await;
 }

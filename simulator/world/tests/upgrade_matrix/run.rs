@@ -324,18 +324,23 @@ impl Run {
     /// An upgrade whose step has been begun, and that is restored where it fails, if that is said at first.
     pub async fn begun(phase: &str, workers: u64, pools: usize, restores: bool) -> Self {
         let run = Self::ready(workers, pools).await;
-        run.keep("before");
+        run.begin(phase, restores).await;
+        run
+    }
+
+    /// Its upgrade has come to that step.
+    pub async fn begin(&self, phase: &str, restores: bool) {
+        self.keep("before");
         let mut upgrade = carried_out("next", "demo", NEW);
         if restores {
             upgrade["spec"]["onFailureAfterCommit"] = "RestoreSnapshot".into();
         }
-        run.world.create(upgrade).unwrap();
-        run.until(phase, |run| {
+        self.world.create(upgrade).unwrap();
+        self.until(phase, |run| {
             run.state(phase)
                 .is_some_and(|state| state == "Running" || state == "Succeeded")
         })
         .await;
-        run
     }
 
     /// Whether nothing is left to do for it.

@@ -186,6 +186,9 @@ impl State {
     pub(super) fn keep_disk(&mut self, name: &str, owner: &Owner) -> Result<(), Refusal> {
         self.owned(name, owner)?
             .ok_or_else(|| Refusal::NotFound(format!("domain {name}")))?;
+        if !self.keeps_disks {
+            return Err(Refusal::Unsupported);
+        }
         self.layer(name, true, Change::Kept);
         Ok(())
     }

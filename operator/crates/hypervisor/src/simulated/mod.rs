@@ -172,6 +172,11 @@ impl Simulated {
         self.change(|state| state.full = full);
     }
 
+    /// Whether it can keep disks as they are; one can where nothing else is said.
+    pub fn set_keeps_disks(&self, keeps: bool) {
+        self.change(|state| state.keeps_disks = keeps);
+    }
+
     /// Somebody else makes a volume in the pool. One of that name that is there already is left alone.
     pub fn make_foreign_volume(&self, name: &str) {
         self.change(|state| state.add_foreign_volume(name));

@@ -17,6 +17,8 @@ pub(super) enum Refusal {
     },
     /// The host does not do it.
     Refused(String),
+    /// The host cannot do such a thing.
+    Unsupported,
     /// The bytes to upload are not there, or not those that were promised.
     Source(String),
 }
@@ -50,6 +52,7 @@ impl Refusal {
                 expected,
             },
             Self::Refused(message) => Fault::Refused { operation, message },
+            Self::Unsupported => Fault::Unsupported { operation },
             Self::Source(message) => Fault::Source { operation, message },
         }
     }

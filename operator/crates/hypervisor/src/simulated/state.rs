@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) changes: Vec<Change>,
     /// Whether the pool takes nothing more.
     pub(super) full: bool,
+    /// Whether it can keep disks as they are.
+    pub(super) keeps_disks: bool,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             volumes: BTreeMap::new(),
             changes: Vec::new(),
             full: false,
+            keeps_disks: true,
         }
     }
 
@@ -67,13 +70,21 @@ impl State {
 
     pub(super) fn inventory(&self) -> Inventory {
         Inventory {
-            domains: self.domains.values().map(Domain::facts).collect(),
+            domains: self.domains.values().map(|domain| self.facts(domain)).collect(),
             networks: self.networks.values().cloned().collect(),
             volumes: self.volumes.values().cloned().collect(),
         }
     }
 
     pub(super) fn domain(&self, name: &str) -> Option<DomainFacts> {
-        self.domains.get(name).map(Domain::facts)
+        self.domains.get(name).map(|domain| self.facts(domain))
+    }
+
+    fn facts(&self, domain: &Domain) -> DomainFacts {
+        let facts = domain.facts();
+        DomainFacts {
+            kept: facts.kept.filter(|_| self.keeps_disks),
+            ..facts
+        }
     }
 }

@@ -251,7 +251,7 @@ fn snapshot(name: &str) -> UpgradeStep {
     );
     undone_by(
         step(UpgradePhase::Snapshot, machine(name), message),
-        "remove the snapshot",
+        "put what was written since into the disk, and remove the snapshot",
     )
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use seedbed_crds::UpgradePhase;
 use seedbed_crds::reasons::Reason;
 
-use super::Wait;
+use super::{MAX_ATTEMPTS, Wait};
 use crate::Observed;
 use crate::machine::Drain;
 use crate::upgrade::effect::Effect;
@@ -51,6 +51,8 @@ pub struct Machine {
     pub attached: Observed<bool>,
     /// Whether its disk is kept as it was when the snapshot was taken; none where its host cannot do that.
     pub kept: Observed<Option<bool>>,
+    /// Whether it was written down that its disk is to be taken back.
+    pub reverts: bool,
     /// Its node.
     pub node: Observed<Option<Node>>,
     /// The pods that are still to leave its node; looked at where that is waited for.
@@ -66,10 +68,19 @@ pub(super) enum Work {
     Do(Effect),
     /// Wait.
     Wait(Wait),
-    /// It failed, and its disk can be taken back: why.
+    /// It failed, and its disk is to be taken back instead: why.
     Revert(String),
     /// It failed.
     Failed(String),
+}
+
+/// How long, and how often, a step has been tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tried {
+    /// For how long the present attempt has.
+    pub(super) since: SignedDuration,
+    /// Which attempt that is.
+    pub(super) attempt: i32,
 }
 
 /// What a step is to a machine.
@@ -83,8 +94,12 @@ pub(super) enum Task {
     JobThenKept,
     /// What was written since the disk was kept is put into it, and then there is a job.
     MergedThenJob,
-    /// A job; and where it cannot do what it is for, the disk is taken back before it is tried again.
+    /// A job; and where it cannot do what it is for, the disk is to be taken back instead.
     JobOrRevert,
+    /// A job, for which the disk is taken back first where it is to be.
+    RevertedThenJob,
+    /// A job, which is not needed where the disk is to be taken back.
+    JobUnlessReverted,
     /// A job that replaces the kubelet.
     Kubelet {
         /// Whether its pods leave before that.
@@ -100,6 +115,8 @@ impl Task {
             UpgradePhase::Snapshot if undo => Self::MergedThenJob,
             UpgradePhase::Snapshot => Self::JobThenKept,
             UpgradePhase::Verify => Self::JobOrRevert,
+            UpgradePhase::Commit if undo => Self::RevertedThenJob,
+            UpgradePhase::Nodes if undo => Self::JobUnlessReverted,
             UpgradePhase::Nodes if !undo => Self::Kubelet { drained: of_pool },
             _ => Self::Job,
         }
@@ -123,13 +140,17 @@ impl Machine {
         }
     }
 
-    pub(super) fn work(&self, task: Task, to: &str, undo: bool, since: SignedDuration) -> Work {
+    pub(super) fn work(&self, task: Task, to: &str, undo: bool, tried: Tried) -> Work {
         match task {
-            Task::Job => self.job(),
             Task::JobWithDisk => self.job_with_disk(undo),
             Task::JobThenKept => self.job_then_kept(),
             Task::MergedThenJob => self.merge().unwrap_or_else(|| self.job()),
-            Task::JobOrRevert => self.job_or_revert(since),
+            Task::JobOrRevert => self.job_or_revert(tried),
+            Task::RevertedThenJob if self.reverts && self.kept == Observed::Known(Some(true)) => {
+                Work::Do(Effect::RevertDisk)
+            }
+            Task::JobUnlessReverted if self.reverts => Work::Done,
+            Task::Job | Task::RevertedThenJob | Task::JobUnlessReverted => self.job(),
             Task::Kubelet { drained } => self.kubelet(to, drained),
         }
     }
@@ -162,11 +183,12 @@ impl Machine {
         }
     }
 
-    fn job_or_revert(&self, since: SignedDuration) -> Work {
-        let is_kept = self.kept == Observed::Known(Some(true));
+    fn job_or_revert(&self, tried: Tried) -> Work {
         match &self.job {
-            Observed::Known(Job::Failed(log)) if is_kept => Work::Revert(log.clone()),
-            Observed::Unknown(why) if is_kept && since >= ANSWERS_WITHIN => Work::Revert(why.clone()),
+            _ if self.reverts => Work::Done,
+            _ if self.kept != Observed::Known(Some(true)) => self.job(),
+            Observed::Known(Job::Failed(log)) if tried.attempt >= MAX_ATTEMPTS => Work::Revert(log.clone()),
+            Observed::Unknown(why) if tried.since >= ANSWERS_WITHIN => Work::Revert(why.clone()),
             _ => self.job(),
         }
     }

@@ -373,10 +373,7 @@ fn work(saga: &Saga, index: usize, step: &UpgradeStep, seen: &Seen, now: Timesta
         Work::Breach(why) if saga.has_passed() => write(saga.given_up(why, now)),
         Work::Breach(why) => write(saga.undone_because(UndoCause::SoakFailed, why, now)),
         Work::Do(effects) => Decision::Do(effects),
-        Work::Revert(machine, why) => match saga.reverting(&machine, &why) {
-            Some(noted) => write(noted),
-            None => Decision::Do(vec![(machine, Effect::RevertDisk)]),
-        },
+        Work::Revert(machine, why) => write(saga.reverting(machine, &why)),
         Work::Wait(mut wait) => {
             if undo && wait.reason == Reason::Upgrading {
                 wait.reason = Reason::Undoing;

@@ -4,6 +4,10 @@
 //! snapshot first, so that nothing is touched where there is nothing to go back to. Kubelets go back before the API server does, because
 //! none may be newer than it. They do so in place: what a drain would write is lost, and what it would ask may be what is broken. What
 //! lives in etcd, such as the add-ons, comes back with it.
+//!
+//! Where the snapshot in a guest cannot be used, or the guest does not come up, and its host has kept its disk as it was then, the disk is
+//! taken back: when the kubelets are back, since the API server of before comes up with it, and before etcd is restored from the snapshot
+//! that is on that disk.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,7 +25,7 @@ fn compensation(phase: UpgradePhase) -> Option<&'static str> {
         UpgradePhase::Nodes => "put the kubelets of before back, without a drain",
         UpgradePhase::Addons => "nothing by itself: they come back with etcd's data",
         UpgradePhase::Verify => {
-            "look whether the snapshot is whole, and make ready what etcd is restored to; nothing is touched before that. Where the snapshot cannot be used, and the disk was kept, the disk is taken back first"
+            "look whether the snapshot is whole, and make ready what etcd is restored to; nothing is touched before that. Where the snapshot cannot be used, and the disk was kept, the disk is taken back with Commit"
         }
         _ => return None,
     })
@@ -29,11 +33,7 @@ fn compensation(phase: UpgradePhase) -> Option<&'static str> {
 
 /// Whether a person took the wish back while there was still nothing done of it: the snapshot cannot be restored.
 pub(super) fn is_taken_back(saga: &Saga, step: &UpgradeStep, seen: &Seen) -> bool {
-    let nothing_is_done = saga
-        .undo
-        .as_ref()
-        .is_none_or(|undo| undo.reverted_disks.is_empty());
-    saga.is_restored() && !seen.restores && step.phase == UpgradePhase::Verify && nothing_is_done
+    saga.is_restored() && !seen.restores && step.phase == UpgradePhase::Verify
 }
 
 impl Saga {
@@ -99,22 +99,24 @@ impl Saga {
         }
     }
 
-    /// The same with it written down that the machine's disk is taken back, and why; none where that is so already.
-    pub(super) fn reverting(&self, machine: &str, why: &str) -> Option<Self> {
-        let mut undo = self.undo.clone()?;
-        if undo.reverted_disks.iter().any(|name| name == machine) {
-            return None;
+    /// The same with it written down that the machine's disk is to be taken back, and why.
+    pub(super) fn reverting(&self, machine: String, why: &str) -> Self {
+        let mut next = self.clone();
+        next.transitions += 1;
+        if let Some(undo) = &mut next.undo {
+            undo.message = format!(
+                "{}; the snapshot on {machine} cannot be used ({why}): its disk is taken back to when that was taken",
+                undo.message
+            );
+            undo.reverted_disks.push(machine);
         }
-        undo.reverted_disks.push(machine.to_owned());
-        undo.message = format!(
-            "{}; the disk of {machine} is taken back to when the snapshot was taken, since that could not be used as it was: {why}",
-            undo.message
-        );
-        Some(Self {
-            undo: Some(undo),
-            transitions: self.transitions + 1,
-            ..self.clone()
-        })
+        next
+    }
+
+    /// Whether the machine's disk is to be taken back, or was.
+    pub fn reverts(&self, machine: &str) -> bool {
+        let undo = self.undo.as_ref();
+        undo.is_some_and(|undo| undo.reverted_disks.iter().any(|name| name == machine))
     }
 
     /// It goes on as if nobody had wanted it restored.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use seedbed_crds::reasons::Reason;
 use seedbed_crds::{UpgradePhase, UpgradeStep, UpgradeTargetKind, UpgradeWatch};
 
-use super::machine::{self, Task};
+use super::machine::{self, Task, Tried};
 use super::soak::soak;
 use super::{Health, Machine, Seen, Wait};
 use crate::Observed;
@@ -33,7 +33,7 @@ pub(super) enum Work {
     Breach(String),
     /// Do this.
     Do(Vec<(String, Effect)>),
-    /// The disk of the machine of that name is to be taken back: why.
+    /// It is to be written down that the disk of the machine of that name is to be taken back, and why.
     Revert(String, String),
     /// Wait.
     Wait(Wait),
@@ -95,12 +95,16 @@ fn merged(seen: &Seen) -> Work {
 fn machines(step: &UpgradeStep, undo: bool, seen: &Seen, since: SignedDuration) -> Work {
     let of_pool = step.target.kind == UpgradeTargetKind::NodePool;
     let task = Task::of(step.phase, of_pool, undo);
+    let tried = Tried {
+        since,
+        attempt: step.attempt,
+    };
     let (mut effects, mut waits, mut failed) = (Vec::new(), Vec::new(), None);
     let mut busy = 0;
     let works: Vec<_> = seen
         .machines
         .iter()
-        .map(|m| (m, m.work(task, &seen.to, undo, since)))
+        .map(|m| (m, m.work(task, &seen.to, undo, tried)))
         .collect();
     let (begun, fresh): (Vec<_>, Vec<_>) = works
         .into_iter()
