@@ -132,10 +132,8 @@ async fn machine(
         return unseen(&machine.name, "it has not joined the cluster yet");
     }
     machine.reverts = saga.reverts(&machine.name);
-    if matches!(
-        step.phase,
-        UpgradePhase::Snapshot | UpgradePhase::Commit | UpgradePhase::Verify
-    ) {
+    let is_restored = is_undone(step) && matches!(step.phase, UpgradePhase::Commit | UpgradePhase::Verify);
+    if is_restored || step.phase == UpgradePhase::Snapshot {
         machine.kept = kept(subject, one).await;
     }
     let is_kubelet = step.phase == UpgradePhase::Nodes && !is_undone(step);

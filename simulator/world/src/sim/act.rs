@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use seedbed_hypervisor::{Boot, DomainSpec, DomainType, Owner};
 use seedbed_simulated_api::Kind;
+use seedbed_simulator::Machines;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -101,6 +102,7 @@ impl Sim {
             }
             What::RestoreOnFailure(cluster, which) => self.restore_on_failure(CLUSTERS[*cluster], *which),
             What::FailUpgrade(cluster) => self.fail_upgrade(CLUSTERS[*cluster]),
+            What::DamageSnapshot(cluster) => self.damage_snapshot(CLUSTERS[*cluster]),
             What::DropUpgrade(cluster, which) => {
                 if let Some(name) = self.nth_upgrade(CLUSTERS[*cluster], *which) {
                     let _ = world.delete("ClusterUpgrade", &name);
@@ -176,6 +178,18 @@ impl Sim {
 
     /// From now on no job succeeds in the machines of a cluster whose upgrade has passed its point of no return.
     fn fail_upgrade(&self, cluster: &str) {
+        self.in_upgraded(cluster, |machines, domain| {
+            machines.fail_jobs(domain, 4, seedbed_simulator::Failure::Preflight);
+        });
+    }
+
+    /// What a cluster whose upgrade has passed its point of no return would be restored from cannot be read any more.
+    fn damage_snapshot(&self, cluster: &str) {
+        self.in_upgraded(cluster, Machines::damage_snapshots);
+    }
+
+    /// Does something to all machines of a cluster whose upgrade has passed its point of no return.
+    fn in_upgraded(&self, cluster: &str, work: impl Fn(&Machines, &str)) {
         let has_passed = |upgrade: &Value| {
             upgrade["spec"]["clusterRef"]["name"] == cluster && upgrade["status"]["undoable"] == "No"
         };
@@ -184,13 +198,8 @@ impl Sim {
         }
         for host in self.world.hosts().values() {
             for domain in host.simulated.contents().domains {
-                if domain
-                    .owner
-                    .as_ref()
-                    .is_some_and(|owner| owner.cluster == cluster)
-                {
-                    host.machines
-                        .fail_jobs(&domain.name, 4, seedbed_simulator::Failure::Preflight);
+                if domain.owner.is_some_and(|owner| owner.cluster == cluster) {
+                    work(&host.machines, &domain.name);
                 }
             }
         }

@@ -69,6 +69,8 @@ pub(crate) enum What {
     RestoreOnFailure(usize, u64),
     /// The next jobs of a cluster's upgrade fail, if it can be taken back in no other way.
     FailUpgrade(usize),
+    /// What the control plane of a cluster would be restored from is damaged, where its upgrade has passed its point of no return.
+    DamageSnapshot(usize),
     /// A user deletes one of them.
     DropUpgrade(usize, u64),
     /// A backup without statuses is restored, as far as one of them goes.
@@ -285,11 +287,20 @@ fn restored(chance: &mut Chance, clusters: usize, length: Duration) -> Vec<Event
     }
     // Before it has passed its point of no return nothing comes of it.
     events.extend((0..12).map(|_| What::FailUpgrade(cluster)));
+    let mut damage = chance.of("damage");
     let mut at = |what| Event {
         at: chance.between(Duration::ZERO, length),
         what,
     };
-    events.into_iter().map(&mut at).collect()
+    let mut events: Vec<Event> = events.into_iter().map(&mut at).collect();
+    if damage.happens(500_000) {
+        // As little comes of these.
+        events.extend((0..6).map(|_| Event {
+            at: damage.between(Duration::ZERO, length),
+            what: What::DamageSnapshot(cluster),
+        }));
+    }
+    events
 }
 
 /// Drawn by themselves, too: pools that have their machines replaced by upgrades.

@@ -96,7 +96,7 @@ pub(super) enum Task {
     MergedThenJob,
     /// A job; and where it cannot do what it is for, the disk is to be taken back instead.
     JobOrRevert,
-    /// A job, for which the disk is taken back first where it is to be.
+    /// The same, for which the disk is taken back first where it is to be.
     RevertedThenJob,
     /// A job, which is not needed where the disk is to be taken back.
     JobUnlessReverted,
@@ -136,7 +136,7 @@ impl Machine {
         match &self.kept {
             Observed::Known(Some(true)) => Some(Work::Do(Effect::MergeDisk)),
             Observed::Known(_) => None,
-            Observed::Unknown(why) => Some(waits(Reason::HostUnreachable, format!("{}: {why}", self.name))),
+            Observed::Unknown(why) => Some(self.host_is_away(why)),
         }
     }
 
@@ -145,12 +145,10 @@ impl Machine {
             Task::JobWithDisk => self.job_with_disk(undo),
             Task::JobThenKept => self.job_then_kept(),
             Task::MergedThenJob => self.merge().unwrap_or_else(|| self.job()),
-            Task::JobOrRevert => self.job_or_revert(tried),
-            Task::RevertedThenJob if self.reverts && self.kept == Observed::Known(Some(true)) => {
-                Work::Do(Effect::RevertDisk)
-            }
+            Task::RevertedThenJob if self.reverts => self.reverted_then_job(),
             Task::JobUnlessReverted if self.reverts => Work::Done,
-            Task::Job | Task::RevertedThenJob | Task::JobUnlessReverted => self.job(),
+            Task::JobOrRevert | Task::RevertedThenJob => self.job_or_revert(tried),
+            Task::Job | Task::JobUnlessReverted => self.job(),
             Task::Kubelet { drained } => self.kubelet(to, drained),
         }
     }
@@ -176,9 +174,7 @@ impl Machine {
             // One that was kept for an upgrade before this one is of no use to it.
             (Work::Do(Effect::StartJob), _) => self.merge().unwrap_or(Work::Do(Effect::StartJob)),
             (Work::Done, Observed::Known(Some(false))) => Work::Do(Effect::KeepDisk),
-            (Work::Done, Observed::Unknown(why)) => {
-                waits(Reason::HostUnreachable, format!("{}: {why}", self.name))
-            }
+            (Work::Done, Observed::Unknown(why)) => self.host_is_away(why),
             (other, _) => other,
         }
     }
@@ -193,10 +189,22 @@ impl Machine {
         }
     }
 
+    fn reverted_then_job(&self) -> Work {
+        match &self.kept {
+            Observed::Known(Some(true)) => Work::Do(Effect::RevertDisk),
+            Observed::Known(_) => self.job(),
+            Observed::Unknown(why) => self.host_is_away(why),
+        }
+    }
+
+    fn host_is_away(&self, why: &str) -> Work {
+        waits(Reason::HostUnreachable, format!("{}: {why}", self.name))
+    }
+
     fn job_with_disk(&self, undo: bool) -> Work {
         let attached = match &self.attached {
             Observed::Known(attached) => *attached,
-            Observed::Unknown(why) => return waits(Reason::HostUnreachable, format!("{}: {why}", self.name)),
+            Observed::Unknown(why) => return self.host_is_away(why),
         };
         match self.job() {
             Work::Do(Effect::StartJob) if !attached && !undo => Work::Do(Effect::AttachDisk),

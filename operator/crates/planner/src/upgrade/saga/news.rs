@@ -16,10 +16,11 @@ pub struct News {
     pub message: String,
 }
 
-/// What is new in `after`: each step that has changed its state, that it is undone from now on, and its end.
+/// What is new in `after`: each step that has changed its state, that it is undone from now on or otherwise than before, and its end.
 pub fn news(before: &Saga, after: &Saga) -> Vec<News> {
     let mut news = Vec::new();
-    if let Some(undo) = after.undo.as_ref().filter(|_| before.undo.is_none()) {
+    let known = before.undo.as_ref().map(|undo| &undo.message);
+    if let Some(undo) = after.undo.as_ref().filter(|undo| known != Some(&undo.message)) {
         news.push(told(
             Reason::Undoing,
             true,

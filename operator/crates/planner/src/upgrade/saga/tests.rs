@@ -603,6 +603,34 @@ fn where_the_snapshot_cannot_be_used_the_disk_is_taken_back() {
 }
 
 #[test]
+fn a_snapshot_that_cannot_be_used_any_more_when_it_is_restored_is_found_out_then() {
+    let mut trial = with_a_useless_snapshot();
+    let mut tries = 0;
+    let end = trial.run(|id, undo| {
+        tries += i32::from(undo && id == "Commit");
+        match id {
+            "Commit" if undo && tries <= 3 => Job::Failed("the snapshot is damaged".into()),
+            _ => Job::Succeeded,
+        }
+    });
+    assert_eq!((end, tries), (End::RolledBack, 4));
+    assert!(trial.log.contains(&"demo-cp-0 RevertDisk".to_owned()));
+}
+
+#[test]
+fn that_a_disk_is_taken_back_is_told_once() {
+    let before = with_a_useless_snapshot().saga;
+    let after = before.reverting("demo-cp-0".into(), "the snapshot is damaged");
+    let told = news(&before, &after);
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].alarms && told[0].message.contains("its disk is taken back"),
+        "{told:?}"
+    );
+    assert_eq!(news(&after, &after), []);
+}
+
+#[test]
 fn a_machine_that_does_not_come_up_is_given_time_and_then_its_disk_of_before() {
     let mut trial = with_a_useless_snapshot();
     trial.guests.silent.insert("demo-cp-0".into());
