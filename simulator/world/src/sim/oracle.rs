@@ -53,6 +53,8 @@ struct State {
     of_machines: BTreeMap<String, String>,
     /// Tokens of jobs that upgrades have written down.
     of_upgrades: BTreeSet<String>,
+    /// Domains whose disks upgrades have written down to be taken back.
+    reverted: BTreeSet<String>,
     /// What is somebody else's and what the present call would change.
     somebody_elses: Option<String>,
     /// Whether an operator's clock was ever set: what it takes for the time does not count then.
@@ -296,6 +298,7 @@ impl Oracle {
             for event in events {
                 if event.kind.kind == "ClusterUpgrade" {
                     state.of_upgrades.extend(order::tokens(&event.object));
+                    state.reverted.extend(order::reverted(&event.object));
                 }
                 let problem = examine(event, author, store, &hosts, now, &mut state);
                 first = first.or(problem);
@@ -333,7 +336,11 @@ impl Oracle {
             .map(|o| o.cluster_uid.as_str())
             .unwrap_or_default();
         let stays = |kind: &str, uid: &str| objects.by_uid(kind, uid).is_some_and(|found| !is_going(found));
+        let reverts = state.reverted.contains(&step.object);
         match step.verb.as_str() {
+            "revert_disk" => (!reverts).then(|| "a disk is taken back that is not to be".to_owned()),
+            // For that it is switched off.
+            "destroy_domain" if reverts => None,
             "destroy_domain" | "undefine_domain" => {
                 if stays("DevMachine", machine) {
                     return Some("a machine that nobody deletes is removed".to_owned());

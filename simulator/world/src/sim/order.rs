@@ -133,6 +133,19 @@ pub(crate) fn tokens(upgrade: &Value) -> impl Iterator<Item = String> {
         .filter_map(|step| step["token"].as_str().map(str::to_owned))
 }
 
+/// The domains of the machines whose disks an upgrade has written down to be taken back.
+pub(crate) fn reverted(upgrade: &Value) -> impl Iterator<Item = String> {
+    let machines = upgrade["status"]["undo"]["revertedDisks"].as_array().cloned();
+    let namespace = path(upgrade, &["metadata", "namespace"])
+        .unwrap_or_default()
+        .to_owned();
+    let domain = move |machine: &Value| machine.as_str().map(|name| format!("{namespace}.{name}"));
+    machines
+        .into_iter()
+        .flatten()
+        .filter_map(move |machine| domain(&machine))
+}
+
 /// A status that was made for what the object was before somebody changed it: what was read is written over what is there by now.
 /// Every status says which generation it is for, and is written over the version that was read.
 pub(crate) fn blind(after: &Value) -> Option<String> {
