@@ -9,6 +9,7 @@ use seedbed_simulator::Machines;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::finale::has_ended;
 use super::script::{CLUSTERS, POOLS, What};
 use super::truth::path;
 use super::{KeptByUser, NEWER, Sim, VERSION};
@@ -178,24 +179,32 @@ impl Sim {
 
     /// From now on no job succeeds in the machines of a cluster whose upgrade has passed its point of no return.
     fn fail_upgrade(&self, cluster: &str) {
-        self.in_upgraded(cluster, |machines, domain| {
-            machines.fail_jobs(domain, 4, seedbed_simulator::Failure::Preflight);
-        });
+        if self.passed(cluster).next().is_some() {
+            self.on_machines(cluster, |machines, domain| {
+                machines.fail_jobs(domain, 4, seedbed_simulator::Failure::Preflight);
+            });
+        }
     }
 
-    /// What a cluster whose upgrade has passed its point of no return would be restored from cannot be read any more.
+    /// What a cluster whose upgrade has passed its point of no return would be restored from cannot be read any more. Once its disk was
+    /// taken back there would be nothing left.
     fn damage_snapshot(&self, cluster: &str) {
-        self.in_upgraded(cluster, Machines::damage_snapshots);
+        let goes_on = |upgrade: &Value| upgrade["status"]["undo"].is_null() && !has_ended(upgrade);
+        if self.passed(cluster).any(|upgrade| goes_on(&upgrade)) {
+            self.on_machines(cluster, Machines::damage_snapshots);
+        }
     }
 
-    /// Does something to all machines of a cluster whose upgrade has passed its point of no return.
-    fn in_upgraded(&self, cluster: &str, work: impl Fn(&Machines, &str)) {
-        let has_passed = |upgrade: &Value| {
+    /// The cluster's upgrades that have passed their point of no return.
+    fn passed(&self, cluster: &str) -> impl Iterator<Item = Value> {
+        let has_passed = move |upgrade: &Value| {
             upgrade["spec"]["clusterRef"]["name"] == cluster && upgrade["status"]["undoable"] == "No"
         };
-        if !self.world.all("ClusterUpgrade").iter().any(has_passed) {
-            return;
-        }
+        self.world.all("ClusterUpgrade").into_iter().filter(has_passed)
+    }
+
+    /// Does something to all machines of a cluster.
+    fn on_machines(&self, cluster: &str, work: impl Fn(&Machines, &str)) {
         for host in self.world.hosts().values() {
             for domain in host.simulated.contents().domains {
                 if domain.owner.is_some_and(|owner| owner.cluster == cluster) {

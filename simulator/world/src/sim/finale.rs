@@ -435,7 +435,7 @@ fn is_told(upgrade: &Value) -> bool {
 }
 
 /// Whether an upgrade has come to its end, and holds nothing any more.
-fn has_ended(upgrade: &Value) -> bool {
+pub(super) fn has_ended(upgrade: &Value) -> bool {
     let conditions = upgrade["status"]["conditions"].as_array();
     let ended = conditions.into_iter().flatten().any(|c| {
         c["type"] == "Succeeded"
