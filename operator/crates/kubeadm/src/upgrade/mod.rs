@@ -281,6 +281,19 @@ mod tests {
         assert!(undo.find("serves \"$from\"") < undo.find("\ntell\n"));
     }
 
+    /// A name that a file was given a moment ago is not on a disk that is kept then.
+    #[test]
+    fn the_snapshot_is_on_the_disk_when_its_job_ends() {
+        let script = render(&input(Job::Snapshot)).unwrap().script;
+        assert!(
+            script.ends_with("mv -- \"$part\" \"$home/saved\"\nsync\n"),
+            "{script}"
+        );
+        for (before, _) in script.match_indices("exit 0\n") {
+            assert!(script[..before].trim_end().ends_with("sync"), "{script}");
+        }
+    }
+
     #[test]
     fn what_is_undone_does_not_ask_whether_it_is_undone() {
         for job in Job::ALL {

@@ -1,7 +1,11 @@
 # What the control plane is restored from: a verified snapshot of etcd with the program that restores it, kubeadm's folder, and kubeadm's
 # ConfigMap.
 forget_others
-if [ -e "$home/saved" ]; then exit 0; fi
+# The host keeps the disk when this has ended: what is not written to it by then is not kept.
+if [ -e "$home/saved" ]; then
+  sync
+  exit 0
+fi
 part=$home/saved.part
 rm -rf -- "$part"
 mkdir -p "$home" "$part"
@@ -27,3 +31,4 @@ grep -vE '^  (resourceVersion|uid|creationTimestamp):' "$part/kubeadm-config.ful
 rm -- "$part/kubeadm-config.full"
 sync
 mv -- "$part" "$home/saved"
+sync
