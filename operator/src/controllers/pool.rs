@@ -232,8 +232,8 @@ fn decide(
     Ok(plan)
 }
 
-/// Whether the machine is of the present template. The version of one that is a node already does not count, since upgrades change it in
-/// place, unless none does. One that never was says itself that it is of another version than new ones.
+/// Whether the machine is of the present template, which leaves its version out: upgrades change that in place. One that no upgrade brings
+/// to its control plane's version is among `skewed`; one that never was a node says itself that new ones are of another version.
 fn is_up_to_date(
     machine: &DevMachine,
     pool: &NodePool,

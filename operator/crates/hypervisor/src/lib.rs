@@ -88,7 +88,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// names of machine volumes hold the machine's UID, names of shared base volumes hold their digest.
     async fn delete_volume(&self, name: &str) -> Result<(), Fault>;
 
-    /// Defines the domain with its owner in the metadata. One of the same owner and `spec_hash` is left alone.
+    /// Defines the domain with its owner in the metadata. One of the same owner and `spec_hash` is left alone, and one whose disk is kept
+    /// is refused to be defined anew: a definition names the disk itself, and would lose what the layer above it holds.
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), Fault>;
 
     /// Starts the domain. Running already is no error. One that crashed and that the host keeps as it was is switched off first: here

@@ -5,10 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use seedbed_kubeadm::upgrade::{Input, Job, render};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +28,7 @@ const OBJECTS: &str = "all objects of before";
 /// A component runs as long as its manifest is there.
 const CTR: &str = r#"case "$*" in
   *"images ls -q") cat "$ROOT/images" ;;
+  *"tasks kill --signal SIGKILL "*) echo "${@: -1}" >>"$ROOT/killed" ;;
   *"tasks ls") for file in "$ROOT"/etc/kubernetes/manifests/*.yaml; do [ -e "$file" ] && echo "$(basename "$file" .yaml) 1 RUNNING"; done; exit 0 ;;
   *"containers ls -q"*) for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do [[ $* == *"==$name,"* ]] && echo "$name"; done; exit 0 ;;
   *) exit 1 ;;
@@ -49,18 +53,24 @@ const SYSTEMCTL: &str = r#"case "$*" in
   "show kubelet"*) echo 7 ;;
 esac
 "#;
-/// The API server is what its manifest says.
+/// The API server is what its manifest says; one that lingers keeps the next one from its start until it is killed.
 const KUBECTL: &str = r#"case "$*" in
   "get --raw=/version"*)
+    if [ -e "$ROOT/lingers" ] && [ ! -e "$ROOT/killed" ]; then
+      touch "$ROOT/unanswered"
+      exit 1
+    fi
     version=$(sed -n 's/^ *image: .*://p' "$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml")
     if [ "$version" = old ]; then touch "$ROOT/asked"; fi
     echo "{\"gitVersion\": \"v-$version\"}"
     ;;
+  *"get lease "*) cat "$ROOT/lease" 2>/dev/null ;;
+  *"patch lease "*) echo "$*" >>"$ROOT/given-back" ;;
   *"replace -f "*) cp "${@: -1}" "$ROOT/configuration" ;;
 esac
 "#;
 /// Between two commands that change something all is as it was.
-const TRAP: &str = r"trap 'case $BASH_COMMAND in mv*|mkdir*|touch*|cp*|rm*|install*|systemctl*|sync*|*etcdutl*) ((left-- > 0)) || kill -KILL $$ ;; esac' DEBUG
+const TRAP: &str = r"trap 'case $BASH_COMMAND in mv*|sed*|mkdir*|touch*|cp*|rm*|install*|systemctl*|sync*|*etcdutl*) ((left-- > 0)) || kill -KILL $$ ;; esac' DEBUG
 ";
 const NOTHING: &str = "exit 0\n";
 
@@ -147,6 +157,10 @@ impl Guest {
 
     /// Runs the job, killed before the command of that number of those that change something.
     fn run(&self, job: Job, killed_at: Option<u32>) -> Output {
+        self.command(job, killed_at).output().unwrap()
+    }
+
+    fn command(&self, job: Job, killed_at: Option<u32>) -> Command {
         let input = Input {
             job,
             token: "t".into(),
@@ -167,12 +181,10 @@ impl Guest {
         }
         let path = std::env::var("PATH").unwrap();
         let played = |folder: &Path| format!("{0}/played:{0}/usr/bin:{path}", folder.display());
-        Command::new("bash")
-            .args(["-c", &script])
-            .env("ROOT", &self.0)
-            .env("PATH", played(&self.0))
-            .output()
-            .unwrap()
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]);
+        command.env("ROOT", &self.0).env("PATH", played(&self.0));
+        command
     }
 
     fn succeeds(&self, job: Job) {
@@ -354,6 +366,134 @@ fn a_control_plane_is_put_back_however_often_that_is_killed_its_api_server_first
             "{what}: a component was there before the API server answered"
         );
     });
+}
+
+#[test]
+fn an_api_server_that_lingers_is_ended_when_it_has_ceased_to_listen_and_not_before() {
+    let guest = Guest::upgraded();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
+    let port = listener.local_addr().unwrap().port();
+    guest.put(
+        manifest,
+        &format!("    - --secure-port={port}\n    image: r/kube-apiserver:new\n"),
+    );
+    guest.put("lingers", "");
+    let mut job = guest.command(Job::UndoControlPlane, None);
+    let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until("the API server was not asked", &mut || guest.has("unanswered"));
+    // It goes on to serve for as long as it listens.
+    thread::sleep(Duration::from_secs(1));
+    assert!(!guest.has("killed"), "it was ended while it listened");
+    drop(listener);
+    until("the job did not end", &mut || job.try_wait().unwrap().is_some());
+    assert!(job.wait().unwrap().success());
+    assert_eq!(guest.read("killed"), "kube-apiserver\n");
+}
+
+const FLAGS: &str = "var/lib/kubelet/kubeadm-flags.env";
+
+/// A node of the old version whose new programs are there.
+fn preloaded(guest: &Guest) {
+    const HOME: &str = "var/lib/seedbed/upgrades/u";
+    fs::remove_dir_all(guest.0.join(HOME).join("before")).unwrap();
+    for program in ["kubeadm", "kubectl", "kubelet"] {
+        guest.program(&format!("usr/bin/{program}"), "echo Kubernetes v-old\n");
+        guest.program(&format!("{HOME}/bin/{program}"), "echo Kubernetes v-new\n");
+    }
+    guest.program(&format!("{HOME}/bin/kubelet"), NEW_KUBELET);
+    guest.program(&format!("{HOME}/bin/kubeadm"), NEW_KUBEADM);
+    guest.put("var/lib/kubelet/config.yaml", "old");
+    guest.put(FLAGS, "KUBELET_KUBEADM_ARGS=\"--pod-infra-container-image=r/pause:1 --node-ip=10.0.0.1 --gone-with-the-new\"\n");
+}
+
+/// Knows what a newer kubelet knows.
+const NEW_KUBELET: &str = r#"for argument in "$@"; do
+  case $argument in --node-ip=* | --version) ;; *) echo "unknown flag: $argument" >&2; exit 1 ;; esac
+done
+echo Kubernetes v-new
+"#;
+/// As kubeadm does it: what went with its minor version is taken out, and a copy is kept.
+const NEW_KUBEADM: &str = r#"case "$*" in
+  "upgrade "*" phase kubelet-config "*) echo new >"$ROOT/var/lib/kubelet/config.yaml" ;;
+  "upgrade "*" phase post-upgrade "*)
+    mkdir -p "$ROOT/etc/kubernetes/tmp/kubeadm-kubelet-env-1"
+    sed -i 's/ --gone-with-the-new//' "$ROOT/var/lib/kubelet/kubeadm-flags.env"
+    ;;
+  *) echo Kubernetes v-new ;;
+esac
+"#;
+
+#[test]
+fn a_kubelet_is_replaced_however_often_that_is_killed_without_the_flags_that_it_does_not_know() {
+    let nothing = |_: &Guest| {};
+    killed_everywhere(Job::Kubelet, preloaded, nothing, |guest, what| {
+        for program in ["kubeadm", "kubectl", "kubelet"] {
+            let kept = guest.read(&format!("var/lib/seedbed/upgrades/u/before/{program}"));
+            assert!(kept.contains("v-old"), "{what}: {program}: {kept}");
+        }
+        assert!(guest.read("runs").contains("v-new"), "{what}: it does not run");
+        assert_eq!(guest.read("var/lib/kubelet/config.yaml"), "new\n", "{what}");
+        assert_eq!(
+            guest.read(FLAGS),
+            "KUBELET_KUBEADM_ARGS=\"--node-ip=10.0.0.1\"\n",
+            "{what}"
+        );
+        let kept = guest.read("var/lib/seedbed/upgrades/u/before/kubeadm-flags.env");
+        assert!(
+            kept.contains("--pod-infra-container-image=r/pause:1"),
+            "{what}: {kept}"
+        );
+        assert!(!guest.has("etc/kubernetes/tmp/kubeadm-kubelet-env-1"), "{what}");
+    });
+}
+
+/// The lease of a process that is no more is given back, whoever is alive keeps it.
+#[test]
+fn with_the_kubelet_of_a_control_plane_only_the_leases_of_the_dead_are_given_back() {
+    let name = Command::new("hostname").output().unwrap().stdout;
+    let name = String::from_utf8(name).unwrap();
+    let name = name.trim();
+    for (lease, is_given_back) in [
+        (format!("{name}_1 2000-01-01T00:00:00.5Z 7"), true),
+        (format!("{name}_1 2999-01-01T00:00:00.5Z 7"), false),
+        ("another-1_1 2000-01-01T00:00:00.5Z 7".to_owned(), false),
+        (" 2000-01-01T00:00:00.5Z 7".to_owned(), false),
+        (String::new(), false),
+    ] {
+        let guest = Guest::upgraded();
+        preloaded(&guest);
+        guest.put("lease", &lease);
+        guest.succeeds(Job::Kubelet);
+        let given_back = guest.read("given-back");
+        assert_eq!(
+            given_back.contains("patch lease kube-controller-manager")
+                && given_back.contains("patch lease kube-scheduler")
+                && given_back.contains(r#""value": "7""#),
+            is_given_back,
+            "{lease}: {given_back}"
+        );
+        assert!(is_given_back || given_back.is_empty(), "{lease}: {given_back}");
+    }
+}
+
+#[test]
+fn a_kubelet_that_would_not_start_with_its_flags_is_not_put_there() {
+    let guest = Guest::upgraded();
+    preloaded(&guest);
+    guest.put(FLAGS, "KUBELET_KUBEADM_ARGS=\"--node-ip=10.0.0.1 --no-such=1\"\n");
+    let log = guest.fails(Job::Kubelet);
+    assert!(log.contains("unknown flag: --no-such=1"), "{log}");
+    assert!(log.contains("does not take the flags in"), "{log}");
+    assert!(guest.read("usr/bin/kubelet").contains("v-old"));
+    assert!(!guest.has("runs"), "the kubelet was restarted");
 }
 
 #[test]

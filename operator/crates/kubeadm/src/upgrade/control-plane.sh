@@ -14,6 +14,7 @@ fi
 echo 'seedbed: phase settle'
 settle
 echo 'seedbed: phase kubeadm'
+hasten
 "$kubeadm" upgrade apply phase control-plane --config "$work/upgrade.yaml"
 echo 'seedbed: phase api-server'
 again 900 serves "$to"

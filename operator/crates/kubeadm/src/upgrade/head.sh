@@ -35,6 +35,46 @@ running() {
   containers=$(ctr --namespace k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$1,labels.\"io.kubernetes.pod.namespace\"==kube-system") || return 1
   grep -Fx -e "$tasks" <<<"$containers" || true
 }
+# The API server that runs is ended ten seconds after it has ceased to listen. Its clients are sent away by then, but those that watch: for
+# them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile.
+hasten() {
+  local manifest=/etc/kubernetes/manifests/kube-apiserver.yaml port address old closed=0
+  [ -e "$manifest" ] || return 0
+  port=$(sed -n 's/^ *- --secure-port=//p' "$manifest")
+  address=$(printf ':%04X [0-9A-F:]* 0A ' "${port:-6443}")
+  old=$(running kube-apiserver)
+  listens() { grep -q -e "$address" /proc/net/tcp /proc/net/tcp6; }
+  (
+    until listens; do
+      kill -0 "$$" || exit
+      sleep 1
+    done
+    while ((closed < 10)); do
+      kill -0 "$$" || exit
+      if listens; then closed=0; else ((++closed)); fi
+      sleep 1
+    done
+    for container in $old; do ctr --namespace k8s.io tasks kill --signal SIGKILL "$container"; done
+  ) >/dev/null 2>&1 &
+}
+# release NAME: gives the lease of that name back for a process of this node that is no more and could not do so itself. Until it has run
+# out nobody else takes it, and neither pods nor nodes are looked after.
+release() {
+  local container pid now up started held holder renewed version
+  container=$(running "$1" | head -n 1)
+  pid=$(ctr --namespace k8s.io tasks ls | awk -v id="$container" '$1 == id { print $2 }')
+  now=$(date +%s)
+  read -r up _ </proc/uptime
+  started=$(awk -v hz="$(getconf CLK_TCK)" -v now="$now" -v up="$up" '{ print int(now - up + $22 / hz) }' "/proc/$pid/stat" 2>/dev/null) || started=$now
+  held=$(kubectl --namespace kube-system get lease "$1" --request-timeout 20s \
+    -o jsonpath='{.spec.holderIdentity} {.spec.renewTime} {.metadata.resourceVersion}') || return 0
+  read -r holder renewed version <<<"$held"
+  if [ "${holder%_*}" != "$(hostname)" ] || (($(date -d "$renewed" +%s) >= started)); then return 0; fi
+  echo "seedbed: the lease $1 of $holder, which is no more, is given back" >&2
+  # Refused if somebody has taken it meanwhile.
+  kubectl --namespace kube-system patch lease "$1" --request-timeout 20s --type json --patch "[
+    {\"op\": \"test\", \"path\": \"/metadata/resourceVersion\", \"value\": \"$version\"}, {\"op\": \"remove\", \"path\": \"/spec/holderIdentity\"}]" || true
+}
 # put_back FILE...: files of /etc/kubernetes as they were. The kubelet reads every file of its folder: it gets whole ones.
 put_back() {
   local file

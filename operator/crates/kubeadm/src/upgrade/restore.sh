@@ -13,6 +13,7 @@ is_stopped() {
 # Once it is restored, what is written is not thrown away again.
 if [ ! -e "$home/restored" ]; then
   echo 'seedbed: phase stop'
+  hasten
   mkdir -p "$home/stopped" "$data/seedbed-before"
   for name in $components; do
     if [ -e "/etc/kubernetes/manifests/$name.yaml" ]; then mv -- "/etc/kubernetes/manifests/$name.yaml" "$home/stopped/"; fi

@@ -9,6 +9,7 @@ echo 'seedbed: phase manifests'
 for name in kube-controller-manager kube-scheduler; do
   if ! cmp -s {"$saved/kubernetes",/etc/kubernetes}"/manifests/$name.yaml"; then rm -f -- "/etc/kubernetes/manifests/$name.yaml"; fi
 done
+hasten
 put_back manifests/{etcd,kube-apiserver}.yaml
 rm -rf -- /etc/kubernetes/tmp/kubeadm-*
 echo 'seedbed: phase api-server'
