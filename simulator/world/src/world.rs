@@ -294,6 +294,18 @@ impl World {
             .with(|store| store.list(&kind, "", &Selector::default()).cloned().collect())
     }
 
+    /// All events of the seed's objects.
+    pub fn events(&self) -> Vec<Value> {
+        // There are two kinds of that name.
+        let kind = Kind {
+            group: "events.k8s.io",
+            ..self.kind("Event")
+        };
+        self.0
+            .api
+            .with(|store| store.list(&kind, "", &Selector::default()).cloned().collect())
+    }
+
     /// Whether all objects of that kind are so.
     pub(crate) fn every(&self, kind: &str, is_so: impl FnMut(&Value) -> bool) -> bool {
         let kind = self.kind(kind);

@@ -53,21 +53,6 @@ fn reason(world: &World, kind: &str, name: &str, type_: &str) -> Value {
     conditions.iter().find(|c| c["type"] == type_).unwrap()["reason"].clone()
 }
 
-/// The reasons of all events.
-fn events(world: &World) -> Vec<String> {
-    // There are two kinds of that name.
-    let kind = Kind {
-        group: "events.k8s.io",
-        ..world.kind("Event")
-    };
-    let everywhere = Selector::default();
-    world.api().with(|store| {
-        let events = store.list(&kind, "", &everywhere);
-        let reasons = events.filter_map(|event| event["reason"].as_str());
-        reasons.map(str::to_owned).collect()
-    })
-}
-
 #[tokio::test(start_paused = true)]
 async fn keys_that_are_deleted_while_kubeadm_runs_cost_the_control_plane_and_not_the_cluster() {
     let world = world();
@@ -328,7 +313,7 @@ async fn a_worker_that_is_made_when_its_pool_is_gone_does_not_stay() {
     world.create(without).unwrap();
     until(&world, "no workers", async |w| w.all("DevMachine").len() == 1).await;
     assert_eq!(world.inventory().await.domains.len(), 1);
-    assert!(events(&world).contains(&"PoolGone".to_owned()));
+    assert!(world.events().iter().any(|event| event["reason"] == "PoolGone"));
 }
 
 /// Counts machines that are made. Watches of one kind are late from some moment on.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use seedbed_simulator::Timing;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::run::{Fault, NEW, OLD, Run, in_time};
@@ -75,6 +75,42 @@ fn each_that_fails_after_commit_is_restored(
     for (workers, pools) in [(0, 0), (1, 1), (3, 2)] {
         in_time(restore_it(phase, fault, workers, pools));
     }
+}
+
+#[test]
+fn each_transition_there_and_back_is_an_event() {
+    in_time(async {
+        let mut run = Run::begun("Addons", 1, 1, true).await;
+        run.happen(Fault::Restores).await;
+        run.until("it is undone", |run| run.phase() == "Undoing").await;
+        run.world.host().machines.fail_no_jobs();
+        run.until("it has ended", Run::has_ended).await;
+        let events = run.world.events();
+        let told = |note: &str| {
+            let of_it = |event: &&Value| event["regarding"]["name"] == run.name.as_str();
+            let notes = events
+                .iter()
+                .filter(of_it)
+                .filter_map(|event| event["note"].as_str());
+            notes.filter(|told| told.starts_with(note)).count()
+        };
+        for step in run.upgrade()["status"]["steps"].as_array().unwrap() {
+            let id = step["id"].as_str().unwrap();
+            let mut expected = vec![format!("{id}: undone")];
+            // The preflight is done before there is anything to tell of; what failed was never done, and what follows not begun.
+            if !["Preflight", "Verify"].contains(&id) {
+                expected.push(format!("{id}: begun (attempt 1)"));
+            }
+            if !["Preflight", "Addons", "Verify"].contains(&id) {
+                expected.push(format!("{id}: done"));
+            }
+            for note in expected {
+                assert_eq!(told(&note), 1, "{note}: {events:#?}");
+            }
+        }
+        assert_eq!(told("Addons: attempt 3 failed"), 1);
+        assert_eq!(told("everything is as it was when the snapshot was taken"), 1);
+    });
 }
 
 /// What happens while it is restored changes nothing of how it ends.
