@@ -144,7 +144,7 @@ async fn machine(
             .node(&machine.name)
             .map(|found| found.map(|node| view(&node, &owned::uid(&subject.upgrade))));
         let node = machine.node.known().and_then(Option::as_ref);
-        if node.is_some_and(|node| node.kubelet == subject.to.to_string() && node.ready) {
+        if is_pool && node.is_some_and(|node| node.kubelet == subject.to.to_string() && node.ready) {
             machine.job = Observed::Known(Job::Succeeded);
             return machine;
         }

@@ -35,7 +35,7 @@ running() {
   containers=$(ctr --namespace k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$1,labels.\"io.kubernetes.pod.namespace\"==kube-system") || return 1
   grep -Fx -e "$tasks" <<<"$containers" || true
 }
-# The API server that runs is ended ten seconds after it has ceased to listen. Its clients are sent away by then, but those that watch: for
+# The API server that runs is ended five seconds after it has ceased to listen. Its clients are sent away by then, but those that watch: for
 # them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile.
 hasten() {
   local manifest=/etc/kubernetes/manifests/kube-apiserver.yaml port address old closed=0
@@ -49,7 +49,7 @@ hasten() {
       kill -0 "$$" || exit
       sleep 1
     done
-    while ((closed < 10)); do
+    while ((closed < 5)); do
       kill -0 "$$" || exit
       if listens; then closed=0; else ((++closed)); fi
       sleep 1

@@ -9,8 +9,17 @@ echo 'seedbed: phase manifests'
 for name in kube-controller-manager kube-scheduler; do
   if ! cmp -s {"$saved/kubernetes",/etc/kubernetes}"/manifests/$name.yaml"; then rm -f -- "/etc/kubernetes/manifests/$name.yaml"; fi
 done
-hasten
-put_back manifests/{etcd,kube-apiserver}.yaml
+put_back manifests/etcd.yaml
+if ! cmp -s {"$saved/kubernetes",/etc/kubernetes}/manifests/kube-apiserver.yaml; then
+  hasten
+  rm -f -- /etc/kubernetes/manifests/kube-apiserver.yaml
+  # A kubelet that finds the next one before the last has ended looks again ten seconds later.
+  for _ in $(seq 60); do
+    if last=$(running kube-apiserver) && [ -z "$last" ]; then break; fi
+    sleep 1
+  done
+fi
+put_back manifests/kube-apiserver.yaml
 rm -rf -- /etc/kubernetes/tmp/kubeadm-*
 echo 'seedbed: phase api-server'
 again 900 serves "$from"

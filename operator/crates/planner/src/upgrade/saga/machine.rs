@@ -222,10 +222,11 @@ impl Machine {
             Observed::Unknown(why) => return waits(Reason::ChildUnreachable, why.clone()),
         };
         if node.kubelet == to && node.ready {
-            return if node.closed_by_us {
-                Work::Do(Effect::Uncordon)
-            } else {
-                Work::Done
+            return match &self.job {
+                // A control plane's waits for what a new kubelet does to its static pods.
+                Observed::Known(Job::Running) => self.job(),
+                _ if node.closed_by_us => Work::Do(Effect::Uncordon),
+                _ => Work::Done,
             };
         }
         match self.job() {

@@ -335,6 +335,30 @@ fn an_upgrade_goes_through_all_steps_and_leaves_no_node_closed_and_no_disk_attac
 }
 
 #[test]
+fn the_job_of_a_new_kubelet_is_waited_for() {
+    const STEP: &str = "Nodes/DevMachine/demo-cp-0";
+    let mut trial = Trial::new(1, 1);
+    let is_at_it = |trial: &Trial| trial.step().is_some_and(|step| step.id == STEP);
+    while !is_at_it(&trial) {
+        assert_eq!(trial.pass(), None);
+        if !is_at_it(&trial) {
+            trial.end_jobs(|_, _| Job::Succeeded);
+        }
+    }
+    for _ in 0..20 {
+        trial.pass();
+        trial.guests.kubelets.insert("demo-cp-0".into(), TO.into());
+    }
+    assert!(is_at_it(&trial), "{:#?}", trial.step());
+    // One of whose job nothing is known any more is done, as its node says.
+    trial.guests.started.clear();
+    for _ in 0..3 {
+        trial.pass();
+    }
+    assert!(!is_at_it(&trial), "{:#?}", trial.step());
+}
+
+#[test]
 fn a_step_that_fails_for_good_before_commit_takes_everything_back_in_reverse_order() {
     let mut trial = Trial::new(1, 1);
     let end = trial.run(|id, undo| match id {
