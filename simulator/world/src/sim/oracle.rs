@@ -550,7 +550,9 @@ fn wrongly_said(event: &Event, author: &Step, hosts: &[Inventory], state: &State
     if back.is_some() || !author.object.ends_with("/status") {
         return back;
     }
-    order::blind(object).or_else(|| order::unmade(object, hosts, &state.late))
+    // What was said when the call was made may not be so any more when it is carried out.
+    let is_late = state.late.contains(&author.object);
+    order::blind(object).or_else(|| order::unmade(object, hosts, &state.late).filter(|_| !is_late))
 }
 
 /// What a machine got once stays its own.
