@@ -78,6 +78,10 @@ sim-test: ## Test the simulated operator: crash matrix, upgrade matrix, what see
 bench-create: ## Measure the creation of a cluster against the same by hand (target/bench/create.json)
 	@hack/bench-create
 
+.PHONY: bench-upgrade
+bench-upgrade: ## Measure an upgrade and its undoing against the same by hand (target/bench/upgrade.json, NEXT=v1.36.3)
+	@hack/bench-upgrade
+
 export CLUSTERS WORKERS
 .PHONY: bench-scale
 bench-scale: ## Measure many clusters on simulated hosts: CLUSTERS=1000 WORKERS=0 (target/bench/scale.json)

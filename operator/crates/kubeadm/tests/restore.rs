@@ -8,7 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,11 +41,14 @@ mkdir -p "$5/member"
 head -c -32 "$3" >"$5/member/db"
 "#;
 /// Nobody takes its data away from an etcd that runs. It is noted where a component is put beside an API server that nobody saw answer,
-/// and where an API server is put beside a newer component.
+/// and where an API server is put beside a newer component, or before the kubelet has done with the last one.
 const MV: &str = r#"if [[ $* == *"/etcd/member"* ]] && [ -e "$ROOT/etc/kubernetes/manifests/etcd.yaml" ]; then touch "$ROOT/violated"; fi
 case "${@: -1}" in
   */kube-controller-manager.yaml | */kube-scheduler.yaml) [ -e "$ROOT/asked" ] || touch "$ROOT/early" ;;
-  */kube-apiserver.yaml) if grep -q :new "$ROOT"/etc/kubernetes/manifests/kube-[cs]*.yaml 2>/dev/null; then touch "$ROOT/newer"; fi ;;
+  */kube-apiserver.yaml)
+    if grep -q :new "$ROOT"/etc/kubernetes/manifests/kube-[cs]*.yaml 2>/dev/null; then touch "$ROOT/newer"; fi
+    if [ -e "$ROOT/var/lib/kubelet/pods/last" ]; then touch "$ROOT/unfinished"; fi
+    ;;
 esac
 exec /bin/mv "$@"
 "#;
@@ -146,6 +149,17 @@ impl Guest {
     fn program(&self, path: &str, text: &str) {
         self.put(path, &format!("#!/bin/bash\n{text}"));
         fs::set_permissions(self.0.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Somebody listens where its API server should.
+    fn listens(&self) -> TcpListener {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        self.put(
+            "etc/kubernetes/manifests/kube-apiserver.yaml",
+            &format!("    - --secure-port={port}\n    image: r/kube-apiserver:new\n"),
+        );
+        listener
     }
 
     fn read(&self, path: &str) -> String {
@@ -369,34 +383,91 @@ fn a_control_plane_is_put_back_however_often_that_is_killed_its_api_server_first
     });
 }
 
+/// A kubelet that finds a static pod while it still has to do with the last one of that name tries again ten seconds later.
+#[test]
+fn the_api_server_of_before_is_put_there_when_the_kubelet_has_done_with_the_last() {
+    let guest = Guest::upgraded();
+    guest.program("played/sleep", "exec /bin/sleep 0.1\n");
+    guest.put("var/lib/kubelet/pods/last/containers/kube-apiserver/log", "");
+    let mut job = Running::start(&guest, Job::UndoControlPlane);
+    until("the manifest was not taken away", &mut || {
+        !guest.has("etc/kubernetes/manifests/kube-apiserver.yaml")
+    });
+    thread::sleep(Duration::from_millis(500));
+    fs::remove_dir_all(guest.0.join("var/lib/kubelet/pods/last")).unwrap();
+    job.ends();
+    assert!(!guest.has("unfinished"), "it was put there before");
+}
+
 #[test]
 fn an_api_server_that_lingers_is_ended_when_it_has_ceased_to_listen_and_not_before() {
     let guest = Guest::upgraded();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
-    let port = listener.local_addr().unwrap().port();
-    guest.put(
-        manifest,
-        &format!("    - --secure-port={port}\n    image: r/kube-apiserver:new\n"),
-    );
+    let listener = guest.listens();
     guest.put("lingers", "");
-    let mut job = guest.command(Job::UndoControlPlane, None);
-    let mut job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
-        let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < Duration::from_mins(1), "{what}");
-            thread::sleep(Duration::from_millis(10));
-        }
-    };
+    let mut job = Running::start(&guest, Job::UndoControlPlane);
     until("the API server was not asked", &mut || guest.has("unanswered"));
     // It goes on to serve for as long as it listens.
     thread::sleep(Duration::from_secs(1));
     assert!(!guest.has("killed"), "it was ended while it listened");
     drop(listener);
-    until("the job did not end", &mut || job.try_wait().unwrap().is_some());
-    assert!(job.wait().unwrap().success());
+    job.ends();
     assert_eq!(guest.read("killed"), "kube-apiserver\n");
+}
+
+/// kubeadm waits for what a kubelet without an API server would tell a minute later.
+#[test]
+fn a_kubelet_that_lost_its_api_server_is_restarted_when_the_next_one_answers() {
+    let guest = Guest::upgraded();
+    guest.program(
+        "var/lib/seedbed/upgrades/u/bin/kubeadm",
+        "sed -i s/:old/:new/ \"$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml\"\ntouch \"$ROOT/waits\"\nuntil [ -e \"$ROOT/runs\" ]; do /bin/sleep 0.1; done\n",
+    );
+    let listener = guest.listens();
+    let mut job = Running::start(&guest, Job::ControlPlane);
+    until("kubeadm was not called", &mut || guest.has("waits"));
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    until("the API server was not ended", &mut || guest.has("killed"));
+    thread::sleep(Duration::from_millis(500));
+    assert!(
+        !guest.has("runs"),
+        "it was restarted while there was no API server"
+    );
+    let _next = TcpListener::bind(address).unwrap();
+    job.ends();
+}
+
+/// A job under way, which ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(guest: &Guest, job: Job) -> Self {
+        let mut job = guest.command(job, None);
+        Self(job.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits until it has ended well.
+    fn ends(&mut self) {
+        until("the job did not end", &mut || {
+            self.0.try_wait().unwrap().is_some()
+        });
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed.
+        let _ = self.0.kill();
+    }
+}
+
+fn until(what: &str, is_so: &mut dyn FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_mins(1), "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 const FLAGS: &str = "var/lib/kubelet/kubeadm-flags.env";

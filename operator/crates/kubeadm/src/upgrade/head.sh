@@ -35,8 +35,9 @@ running() {
   containers=$(ctr --namespace k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$1,labels.\"io.kubernetes.pod.namespace\"==kube-system") || return 1
   grep -Fx -e "$tasks" <<<"$containers" || true
 }
-# The API server that runs is ended five seconds after it has ceased to listen. Its clients are sent away by then, but those that watch: for
-# them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile.
+# hasten [COMMAND...]: the API server that runs is ended five seconds after it has ceased to listen. Its clients are sent away by then, but
+# those that watch: for them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile. The command is run
+# once the next one answers.
 hasten() {
   local manifest=/etc/kubernetes/manifests/kube-apiserver.yaml port address old closed=0
   [ -e "$manifest" ] || return 0
@@ -55,6 +56,12 @@ hasten() {
       sleep 1
     done
     for container in $old; do ctr --namespace k8s.io tasks kill --signal SIGKILL "$container"; done
+    [ "$#" -gt 0 ] || exit 0
+    until listens && kubectl get --raw=/readyz --request-timeout 20s; do
+      kill -0 "$$" || exit
+      sleep 2
+    done
+    "$@"
   ) >/dev/null 2>&1 &
 }
 # release NAME: gives the lease of that name back for a process of this node that is no more and could not do so itself. Until it has run
@@ -95,19 +102,21 @@ mirrored() {
   found=$(kubectl --namespace kube-system get pods "${pods[@]}" --request-timeout 20s -o jsonpath="{range .items[*]}$fields{end}") || return 1
   [ "$wanted" = "$found" ]
 }
-# A kubelet that could not tell it at once, because there was no API server, tries again after minutes; one that has just been started
-# does so at once.
-tell() {
-  if mirrored; then return; fi
+# A kubelet that lost its API server asks for it again after up to a minute, and what it could not tell it tells after minutes; one that
+# has just been started does both at once.
+start_kubelet() {
   echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
   systemctl restart kubelet
+}
+tell() {
+  if mirrored; then return; fi
+  start_kubelet
   again 900 mirrored
 }
 settle() {
-  local try
-  for try in 1 2 3 4 5 6; do
+  for _ in $(seq 10); do
     if mirrored; then return; fi
-    sleep 5
+    sleep 3
   done
   tell
 }
