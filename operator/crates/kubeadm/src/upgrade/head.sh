@@ -56,12 +56,13 @@ hasten() {
       sleep 1
     done
     for container in $old; do ctr --namespace k8s.io tasks kill --signal SIGKILL "$container"; done
-    [ "$#" -gt 0 ] || exit 0
-    until listens && kubectl get --raw=/readyz --request-timeout 20s; do
-      kill -0 "$$" || exit
-      sleep 2
-    done
-    "$@"
+    if [ "$#" -gt 0 ]; then
+      until listens && kubectl get --raw=/readyz --request-timeout 20s; do
+        kill -0 "$$" || exit
+        sleep 2
+      done
+      "$@"
+    fi
   ) >/dev/null 2>&1 &
 }
 # release NAME: gives the lease of that name back for a process of this node that is no more and could not do so itself. Until it has run

@@ -278,7 +278,7 @@ mod tests {
             );
         }
         let undo = script(Job::UndoControlPlane);
-        assert!(undo.find("serves \"$from\"") < undo.find("\ntell\n"));
+        assert!(undo.find("serves \"$from\"") < undo.find("\n\"$told\"\n"));
     }
 
     /// A name that a file was given a moment ago is not on a disk that is kept then.
