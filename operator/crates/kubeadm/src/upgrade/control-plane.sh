@@ -15,7 +15,7 @@ echo 'seedbed: phase settle'
 settle
 echo 'seedbed: phase kubeadm'
 # kubeadm waits until the kubelet has told the new API server of it.
-hasten start_kubelet
+hasten restart_kubelet
 "$kubeadm" upgrade apply phase control-plane --config "$work/upgrade.yaml"
 echo 'seedbed: phase api-server'
 again 900 serves "$to"

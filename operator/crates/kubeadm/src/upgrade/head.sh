@@ -105,13 +105,13 @@ mirrored() {
 }
 # A kubelet that lost its API server asks for it again after up to a minute, and what it could not tell it tells after minutes; one that
 # has just been started does both at once.
-start_kubelet() {
+restart_kubelet() {
   echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
   systemctl restart kubelet
 }
 tell() {
   if mirrored; then return; fi
-  start_kubelet
+  restart_kubelet
   again 900 mirrored
 }
 settle() {

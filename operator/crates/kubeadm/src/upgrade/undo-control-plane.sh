@@ -26,7 +26,7 @@ fi
 rm -rf -- /etc/kubernetes/tmp/kubeadm-*
 echo 'seedbed: phase api-server'
 again 900 serves "$from"
-if [ "$told" = settle ]; then start_kubelet; fi
+if [ "$told" = settle ]; then restart_kubelet; fi
 put_back manifests/{kube-controller-manager,kube-scheduler}.yaml
 echo 'seedbed: phase settle'
 "$told"
