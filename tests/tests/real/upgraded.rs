@@ -56,7 +56,7 @@ pub async fn set_back(cases: Cases) {
     nothing_is_lost(&child, writer).await;
 }
 
-/// One that was made by hand is cancelled while kubeadm replaces the control plane.
+/// One that was made by hand is cancelled while the control plane is replaced, and there is no API server.
 pub async fn cancelled(cases: Cases) {
     let writer = Writer::start(&cases, "cancelled").await;
     let name = "by-hand";
@@ -65,7 +65,7 @@ pub async fn cancelled(cases: Cases) {
         "spec": {"clusterRef": {"name": CLUSTER}, "version": NEW},
     });
     objects(&cases).create(upgrade).await.unwrap();
-    at_work(&cases, name, "ControlPlane", "phase kubeadm").await;
+    at_work(&cases, name, "ControlPlane", "phase api-server").await;
     cases
         .seed
         .kubectl(&[
@@ -187,13 +187,14 @@ pub async fn carried_out(cases: Cases) {
                     step["attempt"]
                 ));
             }
-            if !cut && step["phase"] == "ControlPlane" && log(&cases, step).await.contains("phase kubeadm") {
+            if !cut && step["phase"] == "ControlPlane" && log(&cases, step).await.contains("phase api-server")
+            {
                 cases
                     .seed
                     .virsh(&["destroy", &format!("default.{CONTROL_PLANE}")])
                     .unwrap();
                 cut = true;
-                say("the control plane's machine lost its power while kubeadm was at work");
+                say("the control plane's machine lost its power while its API server was replaced");
             }
         }
         Err(format!("{}; {}", upgrade["status"]["step"], told(&upgrade)))
@@ -201,7 +202,7 @@ pub async fn carried_out(cases: Cases) {
     .await;
     assert!(
         cut,
-        "kubeadm had ended before its machine could be cut off: nothing was tried"
+        "the step had ended before its machine could be cut off: nothing was tried"
     );
     let upgrade = seed.get("ClusterUpgrade", &name).await;
     report(&upgrade);

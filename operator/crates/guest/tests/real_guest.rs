@@ -94,7 +94,8 @@ impl Made {
                 boot: Boot::Direct {
                     kernel: volumes[1].clone(),
                     initrd: volumes[2].clone(),
-                    arguments: "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet".to_owned(),
+                    arguments: "root=/dev/vda rw console=ttyS0 net.ifnames=0 no_timer_check panic=10 quiet"
+                        .to_owned(),
                 },
                 disks: vec![DiskSpec {
                     volume: volumes[3].clone(),

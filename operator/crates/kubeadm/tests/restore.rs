@@ -1,4 +1,4 @@
-//! The jobs that put a control plane back, or restore it, run by bash in a folder that stands for a guest: with its programs, where they do not exist
+//! The jobs that replace a control plane, put it back, or restore it, run by bash in a folder that stands for a guest: with its programs, where they do not exist
 //! here, played by a few lines, and killed before every command that changes something.
 
 // A helper of a test fails the test that uses it, and says what it saw.
@@ -40,20 +40,27 @@ const ETCDUTL: &str = r#"[ "$1 $2" = "snapshot restore" ] || exit 1
 mkdir -p "$5/member"
 head -c -32 "$3" >"$5/member/db"
 "#;
-/// Nobody takes its data away from an etcd that runs. It is noted where a component is put beside an API server that nobody saw answer,
-/// and where an API server is put beside a newer component, or before the kubelet has done with the last one.
+/// Nobody takes its data away from an etcd that runs. It is noted where a component is put beside an API server of its version that nobody
+/// saw answer, and where an API server is put beside a newer component, or before the kubelet has done with the last one. The API server
+/// does not know of what is put there.
 const MV: &str = r#"if [[ $* == *"/etcd/member"* ]] && [ -e "$ROOT/etc/kubernetes/manifests/etcd.yaml" ]; then touch "$ROOT/violated"; fi
+version=$(sed -n 's/^ *image: .*://p' "${@: -2:1}" 2>/dev/null)
 case "${@: -1}" in
-  */kube-controller-manager.yaml | */kube-scheduler.yaml) [ -e "$ROOT/asked" ] || touch "$ROOT/early" ;;
-  */kube-apiserver.yaml)
-    if grep -q :new "$ROOT"/etc/kubernetes/manifests/kube-[cs]*.yaml 2>/dev/null; then touch "$ROOT/newer"; fi
+  */manifests/kube-controller-manager.yaml | */manifests/kube-scheduler.yaml) [ -e "$ROOT/asked-$version" ] || touch "$ROOT/early" ;;
+  */manifests/kube-apiserver.yaml)
+    others=$(sed -n 's/^ *image: .*://p' "$ROOT"/etc/kubernetes/manifests/kube-[cs]*.yaml 2>/dev/null)
+    if [[ $version = old && $others == *new* ]]; then touch "$ROOT/newer"; fi
     if [ -e "$ROOT/var/lib/kubelet/pods/last" ]; then touch "$ROOT/unfinished"; fi
     ;;
 esac
+case "${@: -1}" in */etc/kubernetes/manifests/*) touch "$ROOT/behind" ;; esac
 exec /bin/mv "$@"
 "#;
 const SYSTEMCTL: &str = r#"case "$*" in
-  "restart kubelet") cat "$ROOT/usr/bin/kubelet" >"$ROOT/runs" ;;
+  "restart kubelet")
+    cat "$ROOT/usr/bin/kubelet" >"$ROOT/runs"
+    rm -f "$ROOT/behind"
+    ;;
   "show kubelet"*) echo 7 ;;
 esac
 "#;
@@ -65,12 +72,18 @@ const KUBECTL: &str = r#"case "$*" in
       exit 1
     fi
     version=$(sed -n 's/^ *image: .*://p' "$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml")
-    if [ "$version" = old ]; then touch "$ROOT/asked"; fi
+    [ -n "$version" ] || exit 1
+    touch "$ROOT/asked-$version"
     echo "{\"gitVersion\": \"v-$version\"}"
     ;;
+  *"get pods "*) [ ! -e "$ROOT/behind" ] || echo others ;;
   *"get lease "*) cat "$ROOT/lease" 2>/dev/null ;;
   *"patch lease "*) echo "$*" >>"$ROOT/given-back" ;;
-  *"replace -f "*) cp "${@: -1}" "$ROOT/configuration" ;;
+  *"replace -f "*)
+    [ -e "$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml" ] || exit 1
+    cat "${@: -1}" >"$ROOT/configuration"
+    ;;
+  "--namespace kube-system create configmap "*) echo new ;;
 esac
 "#;
 /// Between two commands that change something all is as it was.
@@ -184,10 +197,21 @@ impl Guest {
             to: "v-new".into(),
             emulated: None,
             stop: Vec::new(),
-            configuration: None,
+            configuration: job.changes_configuration().then(String::new),
         };
-        let mut script = render(&input).unwrap().script;
-        for folder in ["/var/lib/", "/etc/kubernetes", "/etc/seedbed", "/usr/bin/"] {
+        let rendered = render(&input).unwrap();
+        for file in &rendered.files {
+            let text = String::from_utf8(file.content.clone()).unwrap();
+            self.put(file.path.trim_start_matches('/'), &text);
+        }
+        let mut script = rendered.script;
+        for folder in [
+            "/var/lib/",
+            "/etc/kubernetes",
+            "/etc/seedbed",
+            "/usr/bin/",
+            "/run/seedbed/",
+        ] {
             script = script.replace(folder, &format!("{}{folder}", self.0.display()));
         }
         if let Some(number) = killed_at {
@@ -375,12 +399,86 @@ fn a_control_plane_is_put_back_however_often_that_is_killed_its_api_server_first
             assert!(text.contains(":old"), "{what}: {text}");
         }
         assert_eq!(guest.read("configuration"), "old", "{what}");
+        assert!(
+            !guest.has("behind"),
+            "{what}: the API server does not know what runs"
+        );
         assert!(!guest.has("newer"), "{what}: a component was newer");
         assert!(
             !guest.has("early"),
             "{what}: a component was there before the API server answered"
         );
     });
+}
+
+/// As kubeadm does it: it says what it would write, does what is not yet so, and waits for what the API server says of it.
+const KUBEADM: &str = r#"manifests=$ROOT/etc/kubernetes/manifests
+case "$*" in
+  *" phase control-plane "*" --dry-run")
+    echo '[dryrun] Would perform action GET on resource "configmaps"'
+    printf '[dryrun] Would upgrade your static Pod-hosted control plane to version "v-new"'
+    for name in kube-apiserver kube-controller-manager kube-scheduler; do
+      echo "[dryrun] Would write file \"/etc/kubernetes/manifests/$name.yaml\" with content:"
+      sed 's/:old/:new/' "$ROOT/var/lib/seedbed/upgrades/u/saved/kubernetes/manifests/$name.yaml"
+    done
+    echo '[dryrun] Finished'
+    ;;
+  *" phase control-plane "*)
+    if [ -e "$ROOT/behind" ]; then touch "$ROOT/waits-in-vain"; fi
+    if grep -q :old "$manifests"/kube-*.yaml; then touch "$ROOT/left"; fi
+    ;;
+esac
+"#;
+
+/// A control plane of the old version whose new programs are there.
+fn to_be_upgraded(guest: &Guest) {
+    const HOME: &str = "var/lib/seedbed/upgrades/u";
+    for name in COMPONENTS {
+        let manifest = format!("manifests/{name}.yaml");
+        let old = guest.read(&format!("{HOME}/saved/kubernetes/{manifest}"));
+        guest.put(&format!("etc/kubernetes/{manifest}"), &old);
+    }
+    guest.program(&format!("{HOME}/bin/kubeadm"), KUBEADM);
+}
+
+#[test]
+fn a_control_plane_is_replaced_however_often_that_is_killed_its_api_server_first() {
+    let nothing = |_: &Guest| {};
+    killed_everywhere(Job::ControlPlane, to_be_upgraded, nothing, |guest, what| {
+        let [etcd, rest @ ..] = &guest.manifests()[..] else {
+            panic!("{what}")
+        };
+        assert!(etcd.contains(":old"), "{what}: {etcd}");
+        for text in rest {
+            assert!(text.ends_with(":new\n"), "{what}: {text}");
+        }
+        assert_eq!(guest.read("configuration"), "new\n", "{what}");
+        for (sign, what_it_says) in [
+            (
+                "early",
+                "a component was there before the API server of its version answered",
+            ),
+            ("left", "kubeadm had something left to do"),
+            (
+                "waits-in-vain",
+                "kubeadm was asked before the API server knew what runs",
+            ),
+            ("var/lib/seedbed/upgrades/u/next", "manifests are left"),
+            ("var/lib/seedbed/upgrades/u/next.part", "manifests are left"),
+        ] {
+            assert!(!guest.has(sign), "{what}: {what_it_says}");
+        }
+    });
+}
+
+/// kubeadm waits for a change of what the API server says of a pod: where that is from before the last change, it waits in vain.
+#[test]
+fn kubeadm_replaces_etcd_when_the_api_server_knows_what_runs() {
+    let guest = Guest::upgraded();
+    guest.program("var/lib/seedbed/upgrades/u/bin/kubeadm", KUBEADM);
+    guest.put("behind", "");
+    guest.succeeds(Job::Etcd);
+    assert!(!guest.has("behind") && !guest.has("waits-in-vain"));
 }
 
 /// A kubelet that finds a static pod while it still has to do with the last one of that name tries again ten seconds later.
@@ -420,7 +518,7 @@ fn a_kubelet_that_lost_its_api_server_is_restarted_when_the_next_one_answers() {
     let guest = Guest::upgraded();
     guest.program(
         "var/lib/seedbed/upgrades/u/bin/kubeadm",
-        "sed -i s/:old/:new/ \"$ROOT/etc/kubernetes/manifests/kube-apiserver.yaml\"\ntouch \"$ROOT/waits\"\nuntil [ -e \"$ROOT/runs\" ]; do /bin/sleep 0.1; done\n",
+        "case \"$*\" in *--dry-run) exit ;; esac\ntouch \"$ROOT/waits\"\nuntil [ -e \"$ROOT/runs\" ]; do /bin/sleep 0.1; done\n",
     );
     let listener = guest.listens();
     let mut job = Running::start(&guest, Job::ControlPlane);

@@ -35,29 +35,34 @@ running() {
   containers=$(ctr --namespace k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$1,labels.\"io.kubernetes.pod.namespace\"==kube-system") || return 1
   grep -Fx -e "$tasks" <<<"$containers" || true
 }
+# listener: how the kernel tells of who listens where the API server is to; empty where that is not known.
+listener() {
+  local port
+  port=$(sed -n 's/^ *- --secure-port=//p' /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null) || true
+  [ -z "$port" ] || printf ':%04X [0-9A-F:]* 0A ' "$port"
+}
+listens() { grep -q -e "$1" /proc/net/tcp /proc/net/tcp6; }
 # hasten [COMMAND...]: the API server that runs is ended five seconds after it has ceased to listen. Its clients are sent away by then, but
 # those that watch: for them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile. The command is run
 # once the next one answers.
 hasten() {
-  local manifest=/etc/kubernetes/manifests/kube-apiserver.yaml port address old closed=0
-  [ -e "$manifest" ] || return 0
-  port=$(sed -n 's/^ *- --secure-port=//p' "$manifest")
-  address=$(printf ':%04X [0-9A-F:]* 0A ' "${port:-6443}")
+  local address old closed=0
+  address=$(listener)
+  [ -n "$address" ] || return 0
   old=$(running kube-apiserver)
-  listens() { grep -q -e "$address" /proc/net/tcp /proc/net/tcp6; }
   (
-    until listens; do
+    until listens "$address"; do
       kill -0 "$$" || exit
       sleep 1
     done
     while ((closed < 5)); do
       kill -0 "$$" || exit
-      if listens; then closed=0; else ((++closed)); fi
+      if listens "$address"; then closed=0; else ((++closed)); fi
       sleep 1
     done
-    for container in $old; do ctr --namespace k8s.io tasks kill --signal SIGKILL "$container"; done
+    for container in $old; do ctr --namespace k8s.io tasks kill --signal SIGKILL "$container" || true; done
     if [ "$#" -gt 0 ]; then
-      until listens && kubectl get --raw=/readyz --request-timeout 20s; do
+      until listens "$address" && kubectl get --raw=/readyz --request-timeout 20s; do
         kill -0 "$$" || exit
         sleep 2
       done
@@ -83,12 +88,14 @@ release() {
   kubectl --namespace kube-system patch lease "$1" --request-timeout 20s --type json --patch "[
     {\"op\": \"test\", \"path\": \"/metadata/resourceVersion\", \"value\": \"$version\"}, {\"op\": \"remove\", \"path\": \"/spec/holderIdentity\"}]" || true
 }
-# put_back FILE...: files of /etc/kubernetes as they were. The kubelet reads every file of its folder: it gets whole ones.
-put_back() {
-  local file
+# put FOLDER FILE...: files of /etc/kubernetes as they are in that folder. The kubelet reads every file of its folder: it gets whole ones.
+put() {
+  local folder=$1 file
+  shift
   for file in "$@"; do
-    if cmp -s "$home/saved/kubernetes/$file" "/etc/kubernetes/$file"; then continue; fi
-    cp -a -- "$home/saved/kubernetes/$file" /etc/kubernetes/seedbed.part
+    if cmp -s "$folder/$file" "/etc/kubernetes/$file"; then continue; fi
+    cp -a -- "$folder/$file" /etc/kubernetes/seedbed.part
+    sync -- /etc/kubernetes/seedbed.part
     mv -- /etc/kubernetes/seedbed.part "/etc/kubernetes/$file"
   done
 }
@@ -109,16 +116,48 @@ restart_kubelet() {
   echo "seedbed: the kubelet is restarted, so that it tells the API server what runs" >&2
   systemctl restart kubelet
 }
-tell() {
-  if mirrored; then return; fi
-  restart_kubelet
-  again 900 mirrored
-}
 settle() {
   for _ in $(seq 10); do
     if mirrored; then return; fi
     sleep 3
   done
-  tell
+  restart_kubelet
+  again 900 mirrored
 }
-serves() { kubectl get --raw=/version --request-timeout 20s | tr -d ' \n' | grep -q "\"gitVersion\":\"$1\"" && kubectl get --raw=/readyz --request-timeout 20s >/dev/null; }
+# is_of VERSION: whether the API server is of that version. It is asked once it listens: kubectl itself would take from its start.
+is_of() { listens "$(listener)" && kubectl get --raw=/version --request-timeout 20s | tr -d ' \n' | grep -q "\"gitVersion\":\"$1\""; }
+serves() { is_of "$1" && kubectl get --raw=/readyz --request-timeout 20s >/dev/null; }
+answers_kubelet() { is_of "$1" && kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$(hostname)" --request-timeout 20s >/dev/null; }
+# complete FOLDER VERSION: kube-controller-manager and kube-scheduler, as they are in that folder, beside an API server of that version that
+# was started a moment ago; until it knows of all that runs. They are started, and the kubelet tells of them, while it becomes ready.
+complete() {
+  echo 'seedbed: phase api-server'
+  again 900 answers_kubelet "$2"
+  put "$1" manifests/{kube-controller-manager,kube-scheduler}.yaml
+  restart_kubelet
+  again 900 serves "$2"
+  echo 'seedbed: phase settle'
+  settle
+}
+# replace_control_plane FOLDER VERSION: kube-apiserver, kube-controller-manager and kube-scheduler as they are in that folder.
+replace_control_plane() {
+  local folder=$1 version=$2 name
+  # The others are not to be newer than the API server (https://kubernetes.io/releases/version-skew-policy/), and would only take from it
+  # what it needs for its start.
+  for name in kube-controller-manager kube-scheduler; do
+    if ! cmp -s {"$folder",/etc/kubernetes}"/manifests/$name.yaml"; then rm -f -- "/etc/kubernetes/manifests/$name.yaml"; fi
+  done
+  if ! cmp -s {"$folder",/etc/kubernetes}/manifests/kube-apiserver.yaml; then
+    hasten
+    rm -f -- /etc/kubernetes/manifests/kube-apiserver.yaml
+    # A kubelet that finds the next one before it has done with the last looks again ten seconds later. What it has of a pod goes at the
+    # end.
+    for _ in $(seq 60); do
+      if ! compgen -G '/var/lib/kubelet/pods/*/containers/kube-apiserver' >/dev/null; then break; fi
+      sleep 1
+    done
+    sleep 1
+    put "$folder" manifests/kube-apiserver.yaml
+  fi
+  complete "$folder" "$version"
+}

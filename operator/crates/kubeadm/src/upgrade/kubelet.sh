@@ -34,24 +34,30 @@ if [ -e "$home/bin/kubelet" ]; then
   install -m 755 "$home"/bin/{kubeadm,kubectl,kubelet} /usr/bin/
   sync
   systemctl daemon-reload
-  # Static pods are other ones to a kubelet of another minor version: it ends those of the control plane, and makes them anew.
+  # Static pods are other ones to a kubelet of another minor version: it ends those of the control plane, and makes them anew. Those that
+  # could do nothing before the API server answers, and would be tried again ever later, wait for it.
   if [ -e /etc/kubernetes/admin.conf ] && [ "${from%.*}" != "${to%.*}" ]; then
     before=$(running kube-apiserver)
     is_anew() { local now && now=$(running kube-apiserver) && [ -n "$now" ] && [ "$now" != "$before" ]; }
     hasten
+    mkdir -p "$home/aside/manifests"
+    for name in kube-controller-manager kube-scheduler; do
+      if [ -e "/etc/kubernetes/manifests/$name.yaml" ]; then mv -- "/etc/kubernetes/manifests/$name.yaml" "$home/aside/manifests/"; fi
+    done
     systemctl restart kubelet
-    echo 'seedbed: phase api-server'
     for _ in $(seq 40); do
       if is_anew; then break; fi
       sleep 3
     done
-    again 900 serves "$to"
+    complete "$home/aside" "$to"
+    both_run() { [ -n "$(running kube-controller-manager)" ] && [ -n "$(running kube-scheduler)" ]; }
+    again 300 both_run
     # Or the pods of the nodes that are drained next would wait for others in their place.
     release kube-controller-manager
     release kube-scheduler
   else
     systemctl restart kubelet
   fi
-  rm -rf -- "${home:?}/bin"
+  rm -rf -- "${home:?}"/{aside,bin}
 fi
 [ "$(kubelet --version)" = "Kubernetes $to" ] || fail "found $(kubelet --version), expected Kubernetes $to: what Preload had put into $home/bin is gone"

@@ -264,23 +264,6 @@ mod tests {
         }
     }
 
-    /// kubeadm waits for a change of what the API server says of a pod: where that is from before the last change, it waits in vain.
-    #[test]
-    fn what_the_api_server_says_of_the_control_plane_is_so_before_kubeadm_is_asked_and_after_it_is_put_back()
-    {
-        let script = |job| render(&input(job)).unwrap().script;
-        for job in [Job::ControlPlane, Job::Commit, Job::Etcd] {
-            let script = script(job);
-            let place = |what: &str| script.find(what).unwrap_or_else(|| panic!("{job:?}: {what}"));
-            assert!(
-                place("\nsettle\n") < place("upgrade apply phase control-plane"),
-                "{job:?}"
-            );
-        }
-        let undo = script(Job::UndoControlPlane);
-        assert!(undo.find("serves \"$from\"") < undo.find("\n\"$told\"\n"));
-    }
-
     /// A name that a file was given a moment ago is not on a disk that is kept then.
     #[test]
     fn the_snapshot_is_on_the_disk_when_its_job_ends() {

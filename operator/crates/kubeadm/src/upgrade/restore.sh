@@ -31,6 +31,6 @@ fi
 [ -e "$home/saved" ] || fail "there is no $home/saved to restore from"
 echo 'seedbed: phase manifests'
 for file in admin super-admin kubelet controller-manager scheduler; do
-  if [ -e "$home/saved/kubernetes/$file.conf" ]; then put_back "$file.conf"; fi
+  if [ -e "$home/saved/kubernetes/$file.conf" ]; then put "$home/saved/kubernetes" "$file.conf"; fi
 done
-put_back manifests/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler}.yaml
+put "$home/saved/kubernetes" manifests/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler}.yaml
