@@ -83,7 +83,7 @@ impl Error {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Api { .. } => "api",
-            Self::Conflict { .. } => "conflict",
+            Self::Conflict { .. } | Self::Child(ChildError::Conflict { .. }) => "conflict",
             Self::Gone { .. } => "gone",
             Self::Host(_) => "host",
             Self::Guest(_) => "guest",
@@ -95,7 +95,10 @@ impl Error {
 
     /// Whether the object only has to be read again: no failure of anything.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Gone { .. })
+        matches!(
+            self,
+            Self::Conflict { .. } | Self::Gone { .. } | Self::Child(ChildError::Conflict { .. })
+        )
     }
 }
 

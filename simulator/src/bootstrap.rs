@@ -186,7 +186,7 @@ impl Machines {
         }
         let trusted = self.ca(join.server).is_some_and(|ca| ca == join.ca);
         let admitted = trusted
-            && !self.is_isolated(&join.boot.domain)
+            && !self.is_silent(&join.boot.domain)
             && self
                 .with_api(join.server, |store, _| cluster::admits(store, &join.credentials))
                 .unwrap_or(false);

@@ -179,23 +179,30 @@ impl Machines {
                 number: power.boot,
             }
         };
-        if isolated {
-            self.after(self.timing().node_monitor_grace, move |machines| {
-                if machines.lock().isolated.contains(&boot.domain)
-                    && let Some(Some((node, server))) = machines.in_boot(&boot, |disk| disk.node.clone())
-                {
-                    machines.with_api(server, |store, now| {
-                        cluster::set_ready(store, &node.name, false, now);
-                    });
-                }
-            });
-        } else {
-            self.report_ready(&boot);
-        }
+        self.heard_of(boot, !isolated);
     }
 
-    pub(crate) fn is_isolated(&self, domain: &str) -> bool {
-        self.lock().isolated.contains(domain)
+    /// The kubelet of that machine is heard of again, or nobody hears of it for now.
+    fn heard_of(&self, boot: Boot, is_heard: bool) {
+        if is_heard {
+            self.report_ready(&boot);
+            return;
+        }
+        self.after(self.timing().node_monitor_grace, move |machines| {
+            if machines.is_silent(&boot.domain)
+                && let Some(Some((node, server))) = machines.in_boot(&boot, |disk| disk.node.clone())
+            {
+                machines.with_api(server, |store, now| {
+                    cluster::set_ready(store, &node.name, false, now);
+                });
+            }
+        });
+    }
+
+    /// Whether nobody hears of that machine although it is on: it is isolated, or suspended.
+    pub(crate) fn is_silent(&self, domain: &str) -> bool {
+        let state = self.lock();
+        state.isolated.contains(domain) || state.on.get(domain).is_some_and(|power| power.suspended)
     }
 
     /// How often machines were switched on.
@@ -438,9 +445,18 @@ impl Guests for Machines {
     }
 
     fn suspended(&self, domain: &str, suspended: bool) {
-        if let Some(power) = self.lock().on.get_mut(domain) {
+        let boot = {
+            let mut state = self.lock();
+            let Some(power) = state.on.get_mut(domain) else {
+                return;
+            };
             power.suspended = suspended;
-        }
+            Boot {
+                domain: domain.to_owned(),
+                number: power.boot,
+            }
+        };
+        self.heard_of(boot, !suspended);
     }
 
     fn agent_runs(&self, domain: &str) -> bool {

@@ -30,14 +30,12 @@ impl Machines {
             let Some(((node, server), kubelet, manifests)) = known.flatten() else {
                 return;
             };
-            let told = (!machines.is_isolated(&boot.domain))
-                .then_some(())
-                .and_then(|()| {
-                    machines.with_api(server, |store, now| {
-                        cluster::register(store, &node, manifests.as_ref(), &kubelet, now);
-                        cluster::set_ready(store, &node.name, true, now);
-                    })
-                });
+            let told = (!machines.is_silent(&boot.domain)).then_some(()).and_then(|()| {
+                machines.with_api(server, |store, now| {
+                    cluster::register(store, &node, manifests.as_ref(), &kubelet, now);
+                    cluster::set_ready(store, &node.name, true, now);
+                })
+            });
             if told.is_none() {
                 machines.report_ready(&boot);
             }

@@ -28,6 +28,16 @@ pub enum ChildError {
         /// The API server's words.
         message: String,
     },
+    /// Somebody else wrote the object since it was read. Nothing was changed; it is read again.
+    #[error(
+        "cluster {cluster}: {operation}: changed by somebody else since it was read; nothing was written, it is read again"
+    )]
+    Conflict {
+        /// The child cluster.
+        cluster: ChildKey,
+        /// What was asked.
+        operation: String,
+    },
     /// The access is not one: nothing was sent.
     #[error("cluster {cluster}: {what} cannot be used: {message}; nothing was sent")]
     Unusable {
@@ -43,6 +53,9 @@ pub enum ChildError {
 impl ChildError {
     pub(super) fn of(cluster: &ChildKey, operation: impl Into<String>, error: &kube::Error) -> Self {
         let (cluster, operation, message) = (cluster.clone(), operation.into(), api_message(error));
+        if matches!(error, kube::Error::Api(status) if status.reason == "Conflict") {
+            return Self::Conflict { cluster, operation };
+        }
         match status_code(error) {
             // The API server speaks for itself with these; a 5xx comes from one that is not (or not yet) able to.
             Some(code) if code < 500 => Self::Refused {
@@ -62,5 +75,29 @@ impl ChildError {
     /// True where the API server answered that the thing does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+    use crate::errors::Error;
+
+    #[test]
+    fn a_node_that_its_kubelet_wrote_meanwhile_is_read_again() {
+        let key = ChildKey {
+            namespace: "default".into(),
+            name: "demo".into(),
+        };
+        let is_race = |reason| {
+            let status = Status::failure("not now", reason).with_code(409).boxed();
+            let error = ChildError::of(&key, "label node demo-workers-0", &kube::Error::Api(status));
+            Error::from(error).is_conflict()
+        };
+        assert!(is_race("Conflict"));
+        // It is there, and that somebody else made it does not pass.
+        assert!(!is_race("AlreadyExists"));
     }
 }

@@ -383,6 +383,13 @@ impl World {
             .filter_map(|(namespace, name)| find(&self.upgrades, Some(&namespace), &name))
     }
 
+    /// Whether there is an upgrade of that name, whosever it is.
+    pub fn has_upgrade(&self, namespace: &str, name: &str) -> bool {
+        self.upgrades
+            .get(&ObjectRef::new(name).within(namespace))
+            .is_some()
+    }
+
     /// The upgrade of that cluster that was begun and has not come to its end, as far as the cache knows.
     pub fn upgrade_under_way(&self, cluster: &DevCluster) -> Option<ClusterUpgrade> {
         self.upgrades_of(&owned::namespace(cluster), &owned::name(cluster))

@@ -141,7 +141,7 @@ impl Machines {
     /// What the API server is that the machine's node is registered with, if it answers the machine.
     fn served(&self, run: &Run) -> Option<Manifests> {
         let (_, server) = self.in_job(run, |disk| disk.node.clone())??;
-        if self.is_isolated(&run.boot.domain) {
+        if self.is_silent(&run.boot.domain) {
             return None;
         }
         let state = self.lock();
@@ -152,7 +152,7 @@ impl Machines {
     /// Does something in the API that the machine's node is registered with, if it answers the machine.
     fn in_api<T>(&self, run: &Run, work: impl FnOnce(&mut Store, jiff::Timestamp) -> T) -> Option<T> {
         let (_, server) = self.in_job(run, |disk| disk.node.clone())??;
-        if self.is_isolated(&run.boot.domain) {
+        if self.is_silent(&run.boot.domain) {
             return None;
         }
         self.with_api(server, work)

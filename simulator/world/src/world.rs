@@ -43,6 +43,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Whether instances of the operator elect a leader; without that each works at once.
     pub election: bool,
+    /// Whether there is a garbage collector; a seed of a kube-apiserver alone has none.
+    pub collects_garbage: bool,
 }
 
 impl Settings {
@@ -58,6 +60,7 @@ impl Settings {
             },
             memory_bytes: 256 << 30,
             election: false,
+            collects_garbage: true,
         }
     }
 }
@@ -125,7 +128,9 @@ impl World {
         world
             .create(objects::release(&world.0.settings.version))
             .expect("a release");
-        world.collect_garbage();
+        if world.0.settings.collects_garbage {
+            world.collect_garbage();
+        }
         world
     }
 

@@ -107,7 +107,7 @@ crate::effect::effects! {
         WriteKubeconfig => "writing the kubeconfig",
         /// Make the object of the next upgrade on the way to the version that the spec asks for.
         CreateUpgrade => "making the upgrade to the version that is asked for",
-        /// Delete upgrades that are not asked for any more, or are more than are kept.
+        /// Delete upgrades that are not asked for any more, or are more than are kept; all that the cluster made, where it goes.
         DeleteUpgrades => "deleting upgrades that are not kept",
         /// Delete the objects of all machines.
         DeleteMachines => "deleting the machines",
@@ -252,6 +252,10 @@ pub struct Leaving {
     pub machines_staying: usize,
     /// All machines that are still there.
     pub machines: usize,
+    /// Upgrades that the cluster made and whose deletion was not asked for yet.
+    pub upgrades_staying: usize,
+    /// All upgrades that it made and that are still there.
+    pub upgrades: usize,
     /// Whether the network is still there and ours.
     pub network: Observed<bool>,
     /// Whether Secrets or allocations are still there.
@@ -273,6 +277,16 @@ pub fn leave(seen: &Leaving) -> Decision {
         return Decision::Blocked(
             Reason::Deleting,
             format!("{} machines are still there", seen.machines),
+        );
+    }
+    // They would keep their names from a cluster that is made again.
+    if seen.upgrades_staying > 0 {
+        return Decision::Do(Effect::DeleteUpgrades);
+    }
+    if seen.upgrades > 0 {
+        return Decision::Blocked(
+            Reason::Deleting,
+            format!("{} ClusterUpgrades are still there", seen.upgrades),
         );
     }
     match &seen.network {
@@ -350,6 +364,47 @@ mod tests {
                 Effect::CreatePki,
                 Effect::EnsureNetwork,
                 Effect::WriteKubeconfig
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cluster_goes_when_all_that_it_made_is_gone_and_its_keys_go_last() {
+        let mut seen = Leaving {
+            paused: false,
+            retain: false,
+            machines_staying: 2,
+            machines: 2,
+            upgrades_staying: 1,
+            upgrades: 1,
+            network: Observed::Known(true),
+            secrets: true,
+        };
+        let mut effects = Vec::new();
+        loop {
+            match leave(&seen) {
+                Decision::Do(effect) => effects.push(effect),
+                // What it was asked for has its time.
+                Decision::Blocked(Reason::Deleting, _) if seen.machines > 0 => seen.machines = 0,
+                Decision::Blocked(Reason::Deleting, _) => seen.upgrades = 0,
+                other => panic!("{other:?} of a cluster that goes"),
+            }
+            match effects.last() {
+                Some(Effect::DeleteMachines) => seen.machines_staying = 0,
+                Some(Effect::DeleteUpgrades) => seen.upgrades_staying = 0,
+                Some(Effect::DeleteNetwork) => seen.network = Observed::Known(false),
+                Some(Effect::DeleteSecrets) => seen.secrets = false,
+                _ => break,
+            }
+        }
+        assert_eq!(
+            effects,
+            [
+                Effect::DeleteMachines,
+                Effect::DeleteUpgrades,
+                Effect::DeleteNetwork,
+                Effect::DeleteSecrets,
+                Effect::RemoveFinalizer
             ]
         );
     }

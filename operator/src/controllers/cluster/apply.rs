@@ -44,6 +44,9 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
         Effect::NoteInitialized => note_initialized(subject, world).await,
         Effect::WriteKubeconfig => write_kubeconfig(subject, world).await,
         Effect::CreateUpgrade => versions::create(subject, world).await,
+        Effect::DeleteUpgrades if cluster.metadata.deletion_timestamp.is_some() => {
+            versions::delete_own(cluster, world).await
+        }
         Effect::DeleteUpgrades => versions::delete(subject, world).await,
         Effect::DeleteMachines => {
             let machines: Vec<&DevMachine> = subject

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Secret;
+use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt};
 use seedbed_crds::reasons::Reason;
 use seedbed_crds::{DeletionPolicy, DevCluster, DevMachine, HypervisorHost};
@@ -416,15 +417,15 @@ pub async fn leaving(subject: &Subject, world: &World) -> Result<Leaving, Error>
     };
     let own = secrets::own(&world.context.client, &subject.cluster).await?;
     let secrets = subject.stored.is_some() || !own.is_empty();
+    let upgrades = versions::own(&subject.cluster, world);
+    let stay = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_none();
     Ok(Leaving {
         paused: subject.cluster.spec.paused,
         retain: subject.cluster.spec.deletion_policy == DeletionPolicy::Retain,
-        machines_staying: subject
-            .machines
-            .iter()
-            .filter(|m| m.metadata.deletion_timestamp.is_none())
-            .count(),
+        machines_staying: subject.machines.iter().filter(|m| stay(&m.metadata)).count(),
         machines: subject.machines.len(),
+        upgrades_staying: upgrades.iter().filter(|u| stay(&u.metadata)).count(),
+        upgrades: upgrades.len(),
         network,
         secrets,
     })

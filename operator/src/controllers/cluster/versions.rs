@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use seedbed_crds::{
-    Approval, ClusterUpgrade, ClusterUpgradeSpec, LocalReference, OnFailureAfterCommit, default_soak,
+    Approval, ClusterUpgrade, ClusterUpgradeSpec, DevCluster, LocalReference, OnFailureAfterCommit,
+    default_soak,
 };
 use seedbed_planner::Observed;
 use seedbed_planner::names::GENERATION_ANNOTATION;
@@ -35,7 +36,7 @@ pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
             )),
         },
     };
-    Some(desired::decide(&desired::Seen {
+    let seen = desired::Seen {
         cluster: owned::name(cluster),
         generation: cluster.metadata.generation.unwrap_or_default(),
         desired: Version::parse(&cluster.spec.version)?,
@@ -46,7 +47,20 @@ pub fn desired(subject: &Subject, world: &World) -> Option<Desired> {
             .filter_map(|text| Version::parse(text))
             .collect(),
         upgrades: upgrades(subject, world),
+    };
+    let namespace = owned::namespace(cluster);
+    Some(desired::decide(&seen, &|name| {
+        world.has_upgrade(&namespace, name)
     }))
+}
+
+/// The upgrades that the cluster made.
+pub fn own(cluster: &DevCluster, world: &World) -> Vec<ClusterUpgrade> {
+    let uid = owned::uid(cluster);
+    world
+        .upgrades_of(&owned::namespace(cluster), &owned::name(cluster))
+        .filter(|upgrade| owned::owner_uid(upgrade, "DevCluster") == Some(uid.as_str()))
+        .collect()
 }
 
 /// Names of the upgrades that are more than are kept.
@@ -125,19 +139,34 @@ pub async fn create(subject: &Subject, world: &World) -> Result<(), Error> {
 
 /// Deletes the upgrades that are not asked for any more, or are more than are kept.
 pub async fn delete(subject: &Subject, world: &World) -> Result<(), Error> {
+    let cluster = &subject.cluster;
     let mut names = surplus(subject, world);
     if let Some(Desired::Forget(name)) = desired(subject, world) {
         names.push(name);
     }
-    let cluster = &subject.cluster;
+    let upgrades = world.upgrades_of(&owned::namespace(cluster), &owned::name(cluster));
+    let unwanted = upgrades.filter(|upgrade| names.contains(&upgrade.name_any()));
+    delete_these(cluster, unwanted, world).await
+}
+
+/// Deletes all upgrades that the cluster made.
+pub async fn delete_own(cluster: &DevCluster, world: &World) -> Result<(), Error> {
+    let own = own(cluster, world).into_iter();
+    let staying = own.filter(|upgrade| upgrade.metadata.deletion_timestamp.is_none());
+    delete_these(cluster, staying, world).await
+}
+
+async fn delete_these(
+    cluster: &DevCluster,
+    upgrades: impl Iterator<Item = ClusterUpgrade>,
+    world: &World,
+) -> Result<(), Error> {
     let api = Api::<ClusterUpgrade>::namespaced(world.context.client.clone(), &owned::namespace(cluster));
-    for upgrade in world.upgrades_of(&owned::namespace(cluster), &owned::name(cluster)) {
+    for upgrade in upgrades {
         let name = upgrade.name_any();
-        if names.contains(&name) {
-            deletion::delete(&api, &name, upgrade.uid())
-                .await
-                .map_err(|error| Error::api(format!("ClusterUpgrade {name}: delete"), error))?;
-        }
+        deletion::delete(&api, &name, upgrade.uid())
+            .await
+            .map_err(|error| Error::api(format!("ClusterUpgrade {name}: delete"), error))?;
     }
     Ok(())
 }

@@ -144,11 +144,12 @@ async fn machine(
             .node(&machine.name)
             .map(|found| found.map(|node| view(&node, &owned::uid(&subject.upgrade))));
         let node = machine.node.known().and_then(Option::as_ref);
-        if is_pool && node.is_some_and(|node| node.kubelet == subject.to.to_string() && node.ready) {
+        let is_upgraded = node.is_some_and(|node| node.kubelet == subject.to.to_string());
+        if is_pool && is_upgraded && node.is_some_and(|node| node.ready) {
             machine.job = Observed::Known(Job::Succeeded);
             return machine;
         }
-        if is_pool && node.is_some_and(|node| !node.cordoned) {
+        if is_pool && !is_upgraded && node.is_some_and(|node| !node.cordoned) {
             // Its pods leave before there is a job.
             machine.job = Observed::Known(Job::NotStarted);
             return machine;

@@ -99,6 +99,7 @@ async fn simulate(seed: u64, script: &Script, logs: &Logs) -> (Option<String>, S
             .map(|(name, range)| ((*name).to_owned(), (*range).to_owned()))
             .collect::<BTreeMap<_, _>>(),
         election: script.election,
+        collects_garbage: script.collects_garbage,
         ..Settings::new(VERSION)
     };
     let world = World::new(settings, conductor.clone());

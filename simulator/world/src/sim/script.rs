@@ -21,6 +21,8 @@ pub struct Script {
     pub(crate) hosts: usize,
     /// Whether instances of the operator elect a leader.
     pub(crate) election: bool,
+    /// Whether the seed has a garbage collector.
+    pub(crate) collects_garbage: bool,
     /// How long things take, and how often calls fail just so.
     pub(crate) weather: Weather,
     /// What happens, in order.
@@ -184,6 +186,7 @@ impl Script {
         Self {
             hosts,
             election: chance.happens(400_000),
+            collects_garbage: Chance::new(seed).of("collector").happens(500_000),
             weather: Weather::drawn(&mut chance),
             events,
             length,

@@ -47,6 +47,26 @@ async fn one_whose_machine_went_while_the_control_plane_was_suspended_goes_after
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_machine_was_suspended_is_not_ready_until_it_goes_on() {
+    let world = world();
+    let _operator = world.operator();
+    ready_with(&world, 1).await;
+    let suspended = |suspended| {
+        let host = world.host();
+        host.simulated.set_suspended("default.demo-workers-0", suspended);
+    };
+    let is = async |w: &World, status: &str| {
+        with_nodes(w, |nodes, kind| {
+            nodes.get(kind, "", "demo-workers-0").unwrap()["status"]["conditions"][0]["status"] == status
+        })
+    };
+    suspended(true);
+    until(&world, "missed", async |w| is(w, "Unknown").await).await;
+    suspended(false);
+    until(&world, "heard of again", async |w| is(w, "True").await).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_had_join_is_left_alone() {
     let world = world();
     let _operator = world.operator();

@@ -79,3 +79,77 @@ async fn a_journal_that_is_written_when_its_upgrade_has_ended_does_not_hold_the_
     .await;
     until(&world, "the turn is given back", async |w| !is_there(w).await).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_upgraded_and_is_not_ready_is_not_closed_again() {
+    let world = world();
+    let _operator = world.operator();
+    begun(&world, 3).await;
+    let node = |world: &World| {
+        with_nodes(world, |nodes, kind| {
+            nodes.get(kind, "", "demo-workers-0").cloned().unwrap()
+        })
+    };
+    let is_closed = |node: &Value| node["spec"]["unschedulable"] == true;
+    until(&world, "its kubelet is replaced", async |w| {
+        phase(w) == "Nodes" && {
+            let node = node(w);
+            node["status"]["nodeInfo"]["kubeletVersion"] == NEXT && !is_closed(&node)
+        }
+    })
+    .await;
+    let isolate = |isolated| {
+        let machines = &world.host().machines;
+        machines.set_isolated("default.demo-workers-0", isolated);
+    };
+    isolate(true);
+    // There is nothing to make room for.
+    for _ in 0..300 {
+        assert!(!is_closed(&node(&world)), "{}", world.told());
+        sleep(Duration::from_secs(1)).await;
+    }
+    isolate(false);
+    is_done(&world).await;
+    assert!(!is_closed(&node(&world)), "{}", world.told());
+}
+
+/// As on a seed that is a kube-apiserver alone.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_takes_the_upgrades_that_it_made_along_and_leaves_those_of_persons() {
+    let settings = Settings {
+        collects_garbage: false,
+        ..Settings::new(VERSION)
+    };
+    let world = World::new(settings, Arc::new(Undisturbed));
+    let _operator = world.operator();
+    world.create(release(NEXT)).unwrap();
+    // The name of the first one's upgrade is free for that of the second.
+    for by_a_person in [None, Some("of-a-person")] {
+        ready_with(&world, 1).await;
+        world
+            .change("DevCluster", "demo", &json!({"version": NEXT}))
+            .unwrap();
+        let made = format!("demo-{NEXT}");
+        until(&world, "upgraded", async |w| {
+            w.get("ClusterUpgrade", &made)
+                .is_some_and(|upgrade| upgrade["status"]["phase"] == "Done")
+        })
+        .await;
+        if let Some(name) = by_a_person {
+            world.create(carried_out(name, "demo", NEXT)).unwrap();
+        }
+        for (kind, name) in [("NodePool", "demo-workers"), ("DevCluster", "demo")] {
+            world.delete(kind, name).unwrap();
+        }
+        until(&world, "gone", async |w| {
+            w.all("DevCluster").is_empty() && w.all("NodePool").is_empty()
+        })
+        .await;
+        let left = world.all("ClusterUpgrade");
+        let left: Vec<_> = left
+            .iter()
+            .map(|upgrade| upgrade["metadata"]["name"].as_str())
+            .collect();
+        assert_eq!(left, Vec::from_iter(by_a_person.map(Some)));
+    }
+}

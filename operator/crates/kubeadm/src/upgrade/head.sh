@@ -46,12 +46,14 @@ listens() { grep -q -e "$1" /proc/net/tcp /proc/net/tcp6; }
 # those that watch: for them it stays until the kubelet kills it after half a minute, and nobody is served meanwhile. The command is run
 # once the next one answers.
 hasten() {
-  local address old closed=0
+  local address old heard=0 closed=0
   address=$(listener)
   [ -n "$address" ] || return 0
   old=$(running kube-apiserver)
+  # What comes next may end it before the one that waits has begun to.
+  if listens "$address"; then heard=1; fi
   (
-    until listens "$address"; do
+    until ((heard)) || listens "$address"; do
       kill -0 "$$" || exit
       sleep 1
     done

@@ -59,8 +59,9 @@ pub enum Desired {
     NoWay(String),
 }
 
-/// What follows from the version that is asked for: one upgrade after another, a minor version each.
-pub fn decide(seen: &Seen) -> Desired {
+/// What follows from the version that is asked for: one upgrade after another, a minor version each. `is_taken` says whether the cluster's
+/// namespace has an upgrade of a name, whosever it is.
+pub fn decide(seen: &Seen, is_taken: &dyn Fn(&str) -> bool) -> Desired {
     let open = seen.upgrades.iter().find(|upgrade| upgrade.end.is_none());
     if let Some(upgrade) = open {
         let is_wanted = upgrade.generation.is_none() || upgrade.to <= seen.desired;
@@ -102,7 +103,7 @@ pub fn decide(seen: &Seen) -> Desired {
     let last = seen.upgrades.iter().rev().find(|upgrade| upgrade.to == next);
     match last {
         Some(upgrade) if upgrade.generation == Some(seen.generation) => Desired::Failed(upgrade.name.clone()),
-        _ => Desired::Make(name(seen, next), next),
+        _ => Desired::Make(name(seen, next, is_taken), next),
     }
 }
 
@@ -131,13 +132,19 @@ fn next(seen: &Seen, running: Version) -> Result<Version, String> {
     })
 }
 
-fn name(seen: &Seen, to: Version) -> String {
-    let plain = format!("{}-{to}", seen.cluster);
-    if seen.upgrades.iter().any(|upgrade| upgrade.name == plain) {
-        format!("{plain}-g{}", seen.generation)
-    } else {
-        plain
+fn name(seen: &Seen, to: Version, is_taken: &dyn Fn(&str) -> bool) -> String {
+    let mut name = format!("{}-{to}", seen.cluster);
+    if is_taken(&name) {
+        name = format!("{name}-g{}", seen.generation);
     }
+    // Another one of the cluster's name may have come as far.
+    let plain = name.clone();
+    let mut count = 1;
+    while is_taken(&name) {
+        count += 1;
+        name = format!("{plain}-{count}");
+    }
+    name
 }
 
 /// Names of the upgrades beyond the newest `limit` of those that came to their end and that the cluster made by itself. What [`decide`] goes
@@ -165,6 +172,12 @@ mod tests {
 
     fn v(text: &str) -> Version {
         Version::parse(text).unwrap()
+    }
+
+    fn decide(seen: &Seen) -> Desired {
+        super::decide(seen, &|name| {
+            seen.upgrades.iter().any(|upgrade| upgrade.name == name)
+        })
     }
 
     fn seen(running: &str, desired: &str) -> Seen {
@@ -201,6 +214,15 @@ mod tests {
         #[case] to: &str,
     ) {
         assert_eq!(decide(&seen(running, desired)), Desired::Make(name.into(), v(to)));
+    }
+
+    #[rstest]
+    #[case(&["demo-v1.36.3"], "demo-v1.36.3-g4")]
+    #[case(&["demo-v1.36.3", "demo-v1.36.3-g4"], "demo-v1.36.3-g4-2")]
+    #[case(&["demo-v1.36.3", "demo-v1.36.3-g4", "demo-v1.36.3-g4-2"], "demo-v1.36.3-g4-3")]
+    fn a_name_that_another_upgrade_has_is_not_asked_for(#[case] taken: &[&str], #[case] name: &str) {
+        let made = super::decide(&seen("v1.35.4", "v1.36.3"), &|name| taken.contains(&name));
+        assert_eq!(made, Desired::Make(name.into(), v("v1.36.3")));
     }
 
     #[test]

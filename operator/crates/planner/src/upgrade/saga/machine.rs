@@ -230,7 +230,8 @@ impl Machine {
             };
         }
         match self.job() {
-            Work::Do(_) if drained => self.drain(node),
+            // One that has its new kubelet already, and lost its power since, has nothing to make room for.
+            Work::Do(_) if drained && node.kubelet != to => self.drain(node),
             Work::Done if node.kubelet != to => waits(
                 Reason::Upgrading,
                 format!(
