@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         )
         .only_if(upgrade),
         Case::new(
-            "upgraded: cancelled while kubeadm is at work",
+            "upgraded: cancelled while there is no API server",
             upgraded::cancelled,
         )
         .only_if(upgrade),

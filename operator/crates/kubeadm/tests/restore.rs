@@ -520,6 +520,8 @@ fn a_kubelet_that_lost_its_api_server_is_restarted_when_the_next_one_answers() {
         "var/lib/seedbed/upgrades/u/bin/kubeadm",
         "case \"$*\" in *--dry-run) exit ;; esac\ntouch \"$ROOT/waits\"\nuntil [ -e \"$ROOT/runs\" ]; do /bin/sleep 0.1; done\n",
     );
+    // On a busy machine whoever looks for it may not have begun to when it goes.
+    guest.program("played/grep", "/bin/sleep 0.5\nexec /bin/grep \"$@\"\n");
     let listener = guest.listens();
     let mut job = Running::start(&guest, Job::ControlPlane);
     until("kubeadm was not called", &mut || guest.has("waits"));
@@ -532,6 +534,22 @@ fn a_kubelet_that_lost_its_api_server_is_restarted_when_the_next_one_answers() {
         "it was restarted while there was no API server"
     );
     let _next = TcpListener::bind(address).unwrap();
+    job.ends();
+}
+
+/// The next upgrade would be refused until then.
+#[test]
+fn an_undo_waits_for_the_control_plane_and_does_not_fail_with_it() {
+    let guest = Guest::upgraded();
+    guest.program(
+        "played/kubectl",
+        "touch \"$ROOT/waits\"\nuntil [ -e \"$ROOT/given-up\" ]; do /bin/sleep 0.1; done\nexit 1\n",
+    );
+    let mut job = Running::start(&guest, Job::UndoSnapshot);
+    until("nobody waits", &mut || guest.has("waits"));
+    thread::sleep(Duration::from_millis(500));
+    assert!(job.0.try_wait().unwrap().is_none(), "it has ended");
+    guest.put("given-up", "");
     job.ends();
 }
 

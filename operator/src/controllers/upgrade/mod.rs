@@ -43,10 +43,9 @@ pub use recorded::{begun_on, ended_at, generation, is_under_way, progress_of};
 const LATER: Duration = Duration::from_mins(5);
 /// How soon to look again at a cluster whose API nobody has looked at yet: what is well would be told as unknown for a moment.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// How soon to look again whose turn it is, or at what could not be seen, where an upgrade is to begin.
+/// How soon to look again whose turn it is, at what could not be seen, or at what the preflight refused, where an upgrade is to begin: a pod
+/// that is not Ready right after an undo, or what somebody mends now.
 const WAITING: Duration = Duration::from_secs(30);
-/// How soon to check again what the preflight refused: a pod that is not Ready right after an undo, or what somebody mends now.
-const REFUSED: Duration = Duration::from_mins(1);
 /// For how long it is kept that a job ended well.
 pub const JOBS_KEPT: Duration = Duration::from_hours(2);
 /// For how long it is kept that an upgrade came to its end.
@@ -144,8 +143,11 @@ async fn plan(upgrade: ClusterUpgrade, turn: Turn, world: &World) -> Result<Acti
         }
         let next = match verdict {
             _ if upgrade.spec.dry_run => LATER,
-            Verdict::Said(Summary::Progressing(Reason::Queued, _) | Summary::Unknown(..)) => WAITING,
-            Verdict::Said(Summary::Stalled(Reason::PreflightFailed, _)) => REFUSED,
+            Verdict::Said(
+                Summary::Progressing(Reason::Queued, _)
+                | Summary::Unknown(..)
+                | Summary::Stalled(Reason::PreflightFailed, _),
+            ) => WAITING,
             _ => LATER,
         };
         let next = jittered(&*context.random, next);
