@@ -61,6 +61,11 @@ pub async fn nothing_left(cases: Cases) {
         let left: Vec<String> = seed.list(kind, "").await.iter().map(super::lab::name).collect();
         assert_eq!(left, Vec::<String>::new(), "{kind}");
     }
+    // Those that a person made stay.
+    let mut made = seed.list("ClusterUpgrade", "").await;
+    made.retain(|upgrade| !upgrade["metadata"]["ownerReferences"].is_null());
+    let left: Vec<String> = made.iter().map(super::lab::name).collect();
+    assert_eq!(left, Vec::<String>::new(), "ClusterUpgrade");
     let processes = cases
         .seed
         .seed

@@ -291,8 +291,8 @@ async fn serves(child: &Objects) -> Result<String, String> {
     version.map(|info| info.git_version).map_err(|e| e.to_string())
 }
 
-/// The name of the upgrade to that version that has not come to its end, once there is one. Those of an earlier cluster of the name may
-/// be there.
+/// The name of the upgrade to that version that has not come to its end, once there is one. Those that a person
+/// made for an earlier cluster of the name may be there.
 async fn under_way(cases: &Cases, version: &str) -> String {
     let what = format!("an upgrade to {version} is there");
     wait(cases, SOME_MINUTES, &what, async || {
