@@ -134,6 +134,12 @@ impl World {
         world
     }
 
+    /// Asks for the deletion of all whose owners are gone.
+    pub(crate) fn remove_garbage(&self) {
+        let now = self.now();
+        while self.0.api.with(|store| store.collect(now)) {}
+    }
+
     /// Collects garbage from now on, until the world is let go of.
     fn collect_garbage(&self) {
         let (api, clock, stage) = (self.0.api.clone(), self.0.clock.clone(), self.0.stage.clone());

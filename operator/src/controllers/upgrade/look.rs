@@ -72,8 +72,8 @@ pub async fn look(subject: &Subject, saga: &Saga, world: &World) -> (Seen, Vec<R
                 seen.width = width;
                 (seen.machines, reached) = machines_of(subject, saga, step, machines, width, world).await;
             } else {
-                let why = format!("there is no DevMachine {}", step.target.name);
-                seen.machines.push(unseen(&step.target.name, &why));
+                let why = "the DevMachine that this is done to is gone, or being deleted";
+                seen.machines.push(unseen(&step.target.name, why));
             }
         }
     }

@@ -89,9 +89,11 @@ impl Subject {
         (self.from.series() != self.to.series()).then(|| self.from.series())
     }
 
-    /// The machines that the step is done to, in their order; none where one of them cannot be found, and how many at once.
+    /// The machines that the step is done to, in their order; none where one of them cannot be found, or goes, and how many at once.
     pub fn machines(&self, step: &UpgradeStep, world: &World) -> Option<(Vec<Reached>, usize)> {
-        let all = world.machines_of_cluster(&self.cluster);
+        let mut all = world.machines_of_cluster(&self.cluster);
+        // Nothing of one that somebody removes is begun, put back or started.
+        all.retain(|machine| machine.metadata.deletion_timestamp.is_none());
         let target = &step.target;
         let undo = step.state == UpgradeStepState::Undoing;
         let (found, width) = match target.kind {

@@ -116,6 +116,9 @@ impl Sim {
                 }
             }
         }
+        if !self.world.settings().collects_garbage {
+            self.world.remove_garbage();
+        }
         for secret in self.world.all("Secret") {
             let owners = secret["metadata"]["ownerReferences"]
                 .as_array()

@@ -153,3 +153,19 @@ async fn a_cluster_takes_the_upgrades_that_it_made_along_and_leaves_those_of_per
         assert_eq!(left, Vec::from_iter(by_a_person.map(Some)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_begun_in_a_control_plane_that_somebody_removes() {
+    let world = world();
+    let _operator = world.operator();
+    begun(&world, 1).await;
+    until(&world, "under way", async |w| phase(w) == "Snapshot").await;
+    // It stays for as long as the cluster cannot be asked for its node.
+    world.set_cut(address(&world), true);
+    world.delete("DevMachine", "demo-cp-0").unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let jobs = world.host().machines.begun();
+    sleep(Duration::from_mins(2)).await;
+    assert!(world.get("DevMachine", "demo-cp-0").is_some(), "it is gone");
+    assert_eq!(world.host().machines.begun(), jobs, "{}", world.told());
+}
