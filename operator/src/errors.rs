@@ -40,7 +40,7 @@ pub enum Error {
     Guest(#[from] GuestError),
     /// A child cluster's API did not do what was asked.
     #[error(transparent)]
-    Child(#[from] ChildError),
+    Child(ChildError),
     /// The operating system has no randomness to give.
     #[error("{operation}: the operating system gave no random bytes: {source}")]
     Random {
@@ -83,7 +83,7 @@ impl Error {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Api { .. } => "api",
-            Self::Conflict { .. } | Self::Child(ChildError::Conflict { .. }) => "conflict",
+            Self::Conflict { .. } => "conflict",
             Self::Gone { .. } => "gone",
             Self::Host(_) => "host",
             Self::Guest(_) => "guest",
@@ -95,10 +95,18 @@ impl Error {
 
     /// Whether the object only has to be read again: no failure of anything.
     pub fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict { .. } | Self::Gone { .. } | Self::Child(ChildError::Conflict { .. })
-        )
+        matches!(self, Self::Conflict { .. } | Self::Gone { .. })
+    }
+}
+
+impl From<ChildError> for Error {
+    fn from(error: ChildError) -> Self {
+        match error {
+            ChildError::Conflict { cluster, operation } => Self::Conflict {
+                object: format!("cluster {cluster}: {operation}"),
+            },
+            other => Self::Child(other),
+        }
     }
 }
 

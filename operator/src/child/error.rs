@@ -29,9 +29,7 @@ pub enum ChildError {
         message: String,
     },
     /// Somebody else wrote the object since it was read. Nothing was changed; it is read again.
-    #[error(
-        "cluster {cluster}: {operation}: changed by somebody else since it was read; nothing was written, it is read again"
-    )]
+    #[error("cluster {cluster}: {operation}: somebody else wrote at the same moment")]
     Conflict {
         /// The child cluster.
         cluster: ChildKey,

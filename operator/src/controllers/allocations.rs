@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use seedbed_crds::DevCluster;
 use seedbed_hypervisor::Reservation;
@@ -142,8 +142,29 @@ pub async fn replace(
 
 /// Deletes the cluster's allocations. Gone already is no error.
 pub async fn delete(client: &Client, cluster: &DevCluster) -> Result<(), AllocationsError> {
+    delete_with(client, cluster, &DeleteParams::default()).await
+}
+
+/// Deletes allocations that are still as they were read; a conflict where somebody wrote meanwhile. Gone already is no error.
+pub async fn give_back(
+    client: &Client,
+    cluster: &DevCluster,
+    stored: &Stored,
+) -> Result<(), AllocationsError> {
+    let as_it_was = DeleteParams::default().preconditions(Preconditions {
+        uid: stored.object.uid(),
+        resource_version: stored.object.resource_version(),
+    });
+    delete_with(client, cluster, &as_it_was).await
+}
+
+async fn delete_with(
+    client: &Client,
+    cluster: &DevCluster,
+    how: &DeleteParams,
+) -> Result<(), AllocationsError> {
     let name = allocation::config_map(&owned::name(cluster));
-    match api(client, cluster).delete(&name, &DeleteParams::default()).await {
+    match api(client, cluster).delete(&name, how).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(AllocationsError::Api { name, source }),

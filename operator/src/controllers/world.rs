@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::access::Accesses;
-use super::allocations::Stored;
+use super::allocations::{AllocationsError, Stored};
 use super::cluster::Ranges;
 use super::index::{self, Index};
 use super::inventories::Inventories;
@@ -182,15 +182,18 @@ impl World {
             Err(error) => {
                 // Whoever wrote meanwhile knows better, or nobody knows what was written: read again.
                 self.allocations.forget(&uid);
-                Err(if error.conflict() {
-                    Error::Conflict {
-                        object: format!("allocations of {}", describe(cluster)),
-                    }
-                } else {
-                    Error::step("allocation", error)
-                })
+                Err(not_written(cluster, error))
             }
         }
+    }
+
+    /// Gives back allocations that are still as they were read.
+    pub async fn give_back_allocations(&self, cluster: &DevCluster, stored: &Stored) -> Result<(), Error> {
+        // Whether or not they are gone then: read again.
+        self.allocations.forget(&owned::uid(cluster));
+        allocations::give_back(&self.context.client, cluster, stored)
+            .await
+            .map_err(|error| not_written(cluster, error))
     }
 
     /// The cluster's keys; none where at least one of their Secrets is not there yet.
@@ -383,7 +386,7 @@ impl World {
             .filter_map(|(namespace, name)| find(&self.upgrades, Some(&namespace), &name))
     }
 
-    /// Whether there is an upgrade of that name, whosever it is.
+    /// Whether there is an upgrade of that name, whosever it is, and even if what it says cannot be read: the name is taken.
     pub fn has_upgrade(&self, namespace: &str, name: &str) -> bool {
         self.upgrades
             .get(&ObjectRef::new(name).within(namespace))
@@ -395,6 +398,14 @@ impl World {
         self.upgrades_of(&owned::namespace(cluster), &owned::name(cluster))
             .find(|upgrade| super::upgrade::is_under_way(upgrade, &owned::uid(cluster)))
     }
+}
+
+fn not_written(cluster: &DevCluster, error: AllocationsError) -> Error {
+    if error.conflict() {
+        let object = format!("allocations of {}", describe(cluster));
+        return Error::Conflict { object };
+    }
+    Error::step("allocation", error)
 }
 
 fn find<K>(store: &Store<Guarded<K>>, namespace: Option<&str>, name: &str) -> Option<K>

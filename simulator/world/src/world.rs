@@ -136,8 +136,7 @@ impl World {
 
     /// Asks for the deletion of all whose owners are gone.
     pub(crate) fn remove_garbage(&self) {
-        let now = self.now();
-        while self.0.api.with(|store| store.collect(now)) {}
+        remove_garbage(&self.0.api, self.now());
     }
 
     /// Collects garbage from now on, until the world is let go of.
@@ -149,7 +148,7 @@ impl World {
                 sleep(stage.director.later(COLLECT)).await;
                 let revision = api.with(|store| store.revision());
                 if revision != seen {
-                    while api.with(|store| store.collect(Clock::now(&*clock))) {}
+                    remove_garbage(&api, Clock::now(&*clock));
                     stage.director.collected();
                     seen = revision;
                 }
@@ -299,22 +298,22 @@ impl World {
 
     /// All objects of that kind.
     pub fn all(&self, kind: &str) -> Vec<Value> {
-        let kind = self.kind(kind);
-        self.0
-            .api
-            .with(|store| store.list(&kind, "", &Selector::default()).cloned().collect())
+        self.list(&self.kind(kind))
     }
 
     /// All events of the seed's objects.
     pub fn events(&self) -> Vec<Value> {
         // There are two kinds of that name.
-        let kind = Kind {
+        self.list(&Kind {
             group: "events.k8s.io",
             ..self.kind("Event")
-        };
+        })
+    }
+
+    fn list(&self, kind: &Kind) -> Vec<Value> {
         self.0
             .api
-            .with(|store| store.list(&kind, "", &Selector::default()).cloned().collect())
+            .with(|store| store.list(kind, "", &Selector::default()).cloned().collect())
     }
 
     /// Whether all objects of that kind are so.
@@ -456,6 +455,10 @@ const KINDS: [(&str, &str, bool); 6] = [
     ("DevMachine", "devmachines", true),
     ("ClusterUpgrade", "clusterupgrades", true),
 ];
+
+fn remove_garbage(api: &ApiServer, now: Timestamp) {
+    while api.with(|store| store.collect(now)) {}
+}
 
 fn kinds() -> Kinds {
     let mut kinds = Kinds::builtin();

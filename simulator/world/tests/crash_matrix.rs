@@ -109,6 +109,7 @@ macro_rules! matrix {
 
 matrix! {
     a_cluster_is_made: MADE;
+    a_range_that_another_cluster_has_is_given_back: CONTESTED;
     a_pool_gets_a_worker_less: SHRUNK;
     a_cluster_is_deleted: DELETED;
     a_cluster_is_let_go_with_its_machines: RETAINED;

@@ -32,6 +32,8 @@ pub struct Seen {
     pub host: Observed<()>,
     /// Whether a network range was written down.
     pub allocated: bool,
+    /// Whether another cluster was given the same range, of which nothing was made here yet.
+    pub contested: bool,
     /// Whether all CA Secrets are there; only looked at once there is a machine for them.
     pub pki: bool,
     /// Whether the network is up; a network of that name that is not ours is told.
@@ -86,6 +88,8 @@ crate::effect::effects! {
         AddFinalizer => "keeping the object until its end",
         /// Choose a network range and write it down.
         Allocate => "choosing a network range",
+        /// Give the range back that another cluster was given, too: the writing of one was under way when the other was chosen.
+        ReturnRange => "giving back a network range that another cluster has",
         /// Make the certificate authorities and write them down.
         CreatePki => "making the certificate authorities",
         /// Make and start the network.
@@ -169,6 +173,9 @@ pub fn advance(seen: &Seen) -> Decision {
     }
     if !seen.allocated {
         return Decision::Do(Effect::Allocate);
+    }
+    if seen.contested && !seen.initialized {
+        return Decision::Do(Effect::ReturnRange);
     }
     if seen.initialized && !seen.noted {
         return Decision::Do(Effect::NoteInitialized);
@@ -312,6 +319,7 @@ mod tests {
             spec: Ok(()),
             host: Observed::Known(()),
             allocated: false,
+            contested: false,
             pki: false,
             network: Observed::Known(NetworkState::Missing),
             stray_addresses: false,
@@ -366,6 +374,18 @@ mod tests {
                 Effect::WriteKubeconfig
             ]
         );
+    }
+
+    #[test]
+    fn a_range_that_two_were_given_is_given_back_before_anything_is_made_and_never_after_that() {
+        let mut seen = Seen {
+            allocated: true,
+            contested: true,
+            ..new_cluster()
+        };
+        assert_eq!(advance(&seen), Decision::Do(Effect::ReturnRange));
+        (seen.initialized, seen.noted) = (true, true);
+        assert_ne!(advance(&seen), Decision::Do(Effect::ReturnRange));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub async fn apply(effect: Effect, subject: &Subject, world: &World) -> Result<(
     match effect {
         Effect::AddFinalizer => add_finalizer(cluster, world).await,
         Effect::Allocate => allocate(subject, world).await,
+        Effect::ReturnRange => return_range(subject, world).await,
         Effect::CreatePki => create_pki(cluster, world).await,
         Effect::EnsureNetwork => ensure_network(subject, world).await,
         Effect::ReleaseAddresses => release_addresses(subject, world).await,
@@ -154,6 +155,15 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
         .map_err(|e| Error::step("allocation", e))?;
     world.keep_allocations(&uid, stored);
     Ok(())
+}
+
+/// Gives the cluster's range back, so that another one is chosen with what is written down by now.
+async fn return_range(subject: &Subject, world: &World) -> Result<(), Error> {
+    let (Some((host, _)), Some(stored)) = (&subject.host, &subject.stored) else {
+        return Ok(());
+    };
+    world.ranges.hold(&host.name_any()).await.look_again();
+    world.give_back_allocations(&subject.cluster, stored).await
 }
 
 async fn note_initialized(subject: &Subject, world: &World) -> Result<(), Error> {

@@ -27,7 +27,7 @@ use crate::errors::Error;
 use crate::events::EventType;
 use crate::status::{describe, write_status};
 use observe::Subject;
-pub use ranges::Ranges;
+pub use ranges::{Ranges, is_contested};
 
 /// How soon to look again at what a watch shows, if it does not say so earlier.
 const SOON: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use seedbed_hypervisor::{Fault, Hypervisor, NetworkFacts, Owner, Reservation};
 use seedbed_planner::cluster::{ControlPlaneMachine, Leaving, NetworkState, Problem, Seen};
 use seedbed_planner::{Observed, address, names, template};
 
-use super::ranges::OnHost;
+use super::ranges::{self, OnHost};
 use super::{is_initialized, stray_nodes, versions};
 use crate::child::ChildView;
 use crate::controllers::allocations::Stored;
@@ -138,6 +138,7 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
             Some((_, hypervisor)) => Observed::from(hypervisor.host().await).map(drop),
         },
         allocated: subject.stored.is_some(),
+        contested: is_contested(subject, world).await?,
         pki,
         stray_addresses: subject.stored.as_ref().is_some_and(|stored| {
             let network = found.as_ref().ok().and_then(Option::as_ref);
@@ -162,6 +163,15 @@ pub async fn present(subject: &Subject, world: &World) -> Result<Seen, Error> {
         version: versions::desired(subject, world),
         old_upgrades: versions::surplus(subject, world),
     })
+}
+
+async fn is_contested(subject: &Subject, world: &World) -> Result<bool, Error> {
+    match (&subject.host, &subject.stored) {
+        (Some((host, hypervisor)), Some(stored)) => {
+            ranges::is_contested(&subject.cluster, stored, host, hypervisor.as_ref(), world).await
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Whether the kubeconfig Secret is there and for the API server at its present address.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kube::ResourceExt;
-use seedbed_crds::HypervisorHost;
+use seedbed_crds::{DevCluster, HypervisorHost};
 use seedbed_hypervisor::Hypervisor;
+use seedbed_planner::{address, names};
 
 use crate::client::LATE;
-use crate::controllers::allocations;
+use crate::controllers::allocations::{self, Stored};
+use crate::controllers::owned;
 use crate::controllers::turns::Turns;
 use crate::controllers::world::World;
 use crate::errors::Error;
@@ -84,6 +86,11 @@ impl OnHost {
         Ok(used.chain(allotted).collect())
     }
 
+    /// Lets go of what was listed: somebody was given a range that it does not have.
+    pub fn look_again(&mut self) {
+        self.known = None;
+    }
+
     /// The cluster is given that range, whether or not that comes to be written down.
     pub fn allot(&mut self, cluster_uid: &str, range: Ipv4Net, now: Duration) {
         self.allotted.push(Allotted {
@@ -92,4 +99,33 @@ impl OnHost {
             at: now,
         });
     }
+}
+
+/// Whether another cluster was given the range that this one was, of which nothing was made here yet. What an operator before this one
+/// asked for may be written down after this one looked, and chose. So each cluster looks once more, after its own range is written down
+/// and before anything is made of it: of two that have the same, at least one sees the other.
+pub async fn is_contested(
+    cluster: &DevCluster,
+    stored: &Stored,
+    host: &HypervisorHost,
+    hypervisor: &dyn Hypervisor,
+    world: &World,
+) -> Result<bool, Error> {
+    if !stored.allocations.machines.is_empty() {
+        return Ok(false);
+    }
+    let uid = owned::uid(cluster);
+    let all = allocations::ranges_on_host(&world.context.client, &host.name_any())
+        .await
+        .map_err(|e| Error::step("allocation", e))?;
+    let is_of_two = all
+        .iter()
+        .filter(|(of, _)| of.as_deref() != Some(&uid))
+        .any(|(_, range)| address::overlap(range, &stored.allocations.node_cidr));
+    if !is_of_two {
+        return Ok(false);
+    }
+    let network = names::network(&owned::namespace(cluster), &owned::name(cluster));
+    let network = hypervisor.network(&network).await?;
+    Ok(network.is_none_or(|network| network.owner.is_none_or(|owner| owner.cluster_uid != uid)))
 }

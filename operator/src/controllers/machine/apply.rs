@@ -14,7 +14,7 @@ use super::observe::{Facts, Subject};
 use crate::controllers::bytes::Bytes;
 use crate::controllers::current::let_go;
 use crate::controllers::world::World;
-use crate::controllers::{access, allocations, drain, guest_jobs, owned, releases};
+use crate::controllers::{access, allocations, cluster, drain, guest_jobs, owned, releases};
 use crate::errors::Error;
 use crate::render::{FileContents, MachinePlan};
 use crate::status::describe;
@@ -171,6 +171,13 @@ async fn allocate(subject: &Subject, world: &World) -> Result<(), Error> {
     let Some(stored) = &subject.stored else {
         return Ok(());
     };
+    let (cluster, host) = (&subject.cluster, &subject.host);
+    if cluster::is_contested(cluster, stored, host, subject.hypervisor.as_ref(), world).await? {
+        // The cluster gives it back.
+        return Err(Error::Conflict {
+            object: format!("{}: its range", describe(cluster)),
+        });
+    }
     let (name, uid) = (subject.name(), owned::uid(&subject.machine));
     let with = stored
         .allocations

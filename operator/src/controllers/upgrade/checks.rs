@@ -105,7 +105,7 @@ pub async fn start(subject: &Subject, check: &str) -> Result<(), Error> {
     };
     subject.child.make_job(&job).await.map_err(|error| match error {
         ChildError::Refused { .. } => Error::step("check", error),
-        other => Error::Child(other),
+        other => other.into(),
     })
 }
 

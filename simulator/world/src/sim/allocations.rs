@@ -30,14 +30,21 @@ pub(crate) fn check(store: &Store, object: &Value, before: Option<&Value>) -> Op
     }
     let host = object["metadata"]["labels"][HOST].as_str()?;
     let range = new["nodeCIDR"].as_str()?;
+    // One of which nothing was made yet may be written down late, and is given back.
+    let is_used = |allocations: &Value| {
+        allocations["machines"]
+            .as_object()
+            .is_some_and(|of| !of.is_empty())
+    };
     let kind = store.kinds().of_plural("configmaps")?;
     let all = Selector::default();
     store
         .list(kind, "", &all)
+        .filter(|_| is_used(&new))
         .filter(|other| other["metadata"]["name"] != object["metadata"]["name"])
         .filter(|other| other["metadata"]["labels"][HOST] == *host)
         .filter_map(|other| Some((path(other, &["metadata", "name"])?, read(other)?)))
-        .find(|(_, other)| other["nodeCIDR"] == *range)
+        .find(|(_, other)| is_used(other) && other["nodeCIDR"] == *range)
         .map(|(other, _)| format!("{other} has the range {range} of host {host}, too"))
 }
 

@@ -18,6 +18,9 @@ pub const VERSION: &str = "v1.35.4";
 /// What some of them are upgraded to.
 const NEXT: &str = "v1.36.3";
 
+/// The first range that a cluster is given.
+const RANGE: &str = "10.64.0.0/24";
+
 /// What happens in a world.
 pub struct Scenario {
     /// Its name.
@@ -33,6 +36,13 @@ pub const MADE: Scenario = Scenario {
     name: "made",
     prepare: |_| {},
     perform: |stage| made(stage).boxed_local(),
+};
+
+/// Another cluster was given the range of one of which nothing is made yet.
+pub const CONTESTED: Scenario = Scenario {
+    name: "contested",
+    prepare: |_| {},
+    perform: |stage| contested(stage).boxed_local(),
 };
 
 /// A pool gets a worker less, on which something runs.
@@ -147,6 +157,30 @@ async fn until_ready(stage: &mut Stage, machines: usize) {
 async fn made(stage: &mut Stage) {
     make(stage, 1);
     until_ready(stage, 2).await;
+}
+
+async fn contested(stage: &mut Stage) {
+    let mut demo = cluster("demo", "local", VERSION);
+    demo["spec"]["paused"] = json!(true);
+    let demo = stage.world.create(demo).unwrap();
+    let owner = json!([{
+        "apiVersion": demo["apiVersion"], "kind": "DevCluster", "name": "demo", "uid": demo["metadata"]["uid"],
+    }]);
+    for (name, owners) in [("demo", owner), ("other", json!([]))] {
+        let allocations = json!({"nodeCIDR": RANGE, "bridge": "sb0"}).to_string();
+        let labels = json!({"seedbed.dev/cluster": name, "seedbed.dev/host": "local"});
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": format!("{name}-allocations"), "labels": labels, "ownerReferences": owners},
+            "data": {"allocations.json": allocations},
+        });
+        stage.world.create(object).unwrap();
+    }
+    change(stage, "DevCluster", "demo", &json!({"paused": false}));
+    stage.world.create(pool("demo-w", "demo", 1)).unwrap();
+    until_ready(stage, 2).await;
+    let kept = stage.world.get("ConfigMap", "demo-allocations").unwrap();
+    assert!(!kept["data"].to_string().contains(RANGE), "{kept}");
 }
 
 async fn shrunk(stage: &mut Stage) {

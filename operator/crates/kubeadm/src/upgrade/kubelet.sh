@@ -40,16 +40,16 @@ if [ -e "$home/bin/kubelet" ]; then
     before=$(running kube-apiserver)
     is_anew() { local now && now=$(running kube-apiserver) && [ -n "$now" ] && [ "$now" != "$before" ]; }
     hasten
-    mkdir -p "$home/aside/manifests"
+    mkdir -p "$home/next/manifests"
     for name in kube-controller-manager kube-scheduler; do
-      if [ -e "/etc/kubernetes/manifests/$name.yaml" ]; then mv -- "/etc/kubernetes/manifests/$name.yaml" "$home/aside/manifests/"; fi
+      if [ -e "/etc/kubernetes/manifests/$name.yaml" ]; then mv -- "/etc/kubernetes/manifests/$name.yaml" "$home/next/manifests/"; fi
     done
     systemctl restart kubelet
     for _ in $(seq 40); do
       if is_anew; then break; fi
       sleep 3
     done
-    complete "$home/aside" "$to"
+    complete "$home/next" "$to"
     both_run() { [ -n "$(running kube-controller-manager)" ] && [ -n "$(running kube-scheduler)" ]; }
     again 300 both_run
     # Or the pods of the nodes that are drained next would wait for others in their place.
@@ -58,6 +58,6 @@ if [ -e "$home/bin/kubelet" ]; then
   else
     systemctl restart kubelet
   fi
-  rm -rf -- "${home:?}"/{aside,bin}
+  rm -rf -- "${home:?}"/{next,bin}
 fi
 [ "$(kubelet --version)" = "Kubernetes $to" ] || fail "found $(kubelet --version), expected Kubernetes $to: what Preload had put into $home/bin is gone"

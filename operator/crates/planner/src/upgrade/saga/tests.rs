@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use seedbed_crds::{RequestCounts, UpgradeTargetKind};
 
+use super::machine::{Task, Tried, Work};
 use super::*;
 use crate::Observed;
 use crate::machine::Drain;
@@ -356,6 +357,29 @@ fn the_job_of_a_new_kubelet_is_waited_for() {
         trial.pass();
     }
     assert!(!is_at_it(&trial), "{:#?}", trial.step());
+}
+
+#[test]
+fn a_node_with_its_new_kubelet_is_not_closed_again_and_one_without_is() {
+    let work = |kubelet: &str| {
+        let node = Node {
+            kubelet: kubelet.into(),
+            ready: false,
+            cordoned: false,
+            closed_by_us: false,
+        };
+        let machine = Machine {
+            node: Observed::Known(Some(node)),
+            ..Guests::default().answering("demo-w-0", Job::NotStarted)
+        };
+        let tried = Tried {
+            since: SignedDuration::ZERO,
+            attempt: 2,
+        };
+        machine.work(Task::Kubelet { drained: true }, TO, false, tried)
+    };
+    assert_eq!(work(TO), Work::Do(Effect::StartJob));
+    assert_eq!(work("v1.35.4"), Work::Do(Effect::Cordon));
 }
 
 #[test]
