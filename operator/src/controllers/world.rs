@@ -189,11 +189,10 @@ impl World {
 
     /// Gives back allocations that are still as they were read.
     pub async fn give_back_allocations(&self, cluster: &DevCluster, stored: &Stored) -> Result<(), Error> {
-        // Whether or not they are gone then: read again.
+        let given = allocations::give_back(&self.context.client, cluster, stored).await;
+        // Whether or not they are gone: read again.
         self.allocations.forget(&owned::uid(cluster));
-        allocations::give_back(&self.context.client, cluster, stored)
-            .await
-            .map_err(|error| not_written(cluster, error))
+        given.map_err(|error| not_written(cluster, error))
     }
 
     /// The cluster's keys; none where at least one of their Secrets is not there yet.
