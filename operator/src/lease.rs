@@ -75,6 +75,14 @@ struct Seen {
     at: Duration,
 }
 
+/// The lease, as this instance has it.
+#[derive(Debug)]
+pub struct Held {
+    lease: Box<Lease>,
+    /// When it was asked for, or its renewal was, by this machine's clock: the answer may be heard much later.
+    since: Duration,
+}
+
 /// What one look came to.
 enum Look {
     Held(Box<Lease>),
@@ -101,10 +109,11 @@ impl Election {
     }
 
     /// Returns once the lease is this instance's.
-    pub async fn acquire(&self) -> Box<Lease> {
+    pub async fn acquire(&self) -> Held {
         let mut seen = None;
         let mut told = None;
         loop {
+            let since = self.clock.elapsed();
             let look = self.look(&mut seen).await;
             self.health.election_alive();
             let what = match look {
@@ -114,7 +123,7 @@ impl Election {
                         identity = self.name.identity,
                         "lease acquired"
                     );
-                    return lease;
+                    return Held { lease, since };
                 }
                 Look::Other { holder } => format!("held by {holder}; waiting to take over"),
                 Look::Failed { message } => format!("not acquired, trying again: {message}"),
@@ -128,23 +137,21 @@ impl Election {
     }
 
     /// Renews the lease until it is lost.
-    pub async fn keep(&self, mut held: Box<Lease>) -> Lost {
-        let mut renewed = self.clock.elapsed();
+    pub async fn keep(&self, mut held: Held) -> Lost {
         let mut message = silent();
         loop {
+            // One that was stopped for a time does not go on, whatever it hears then.
+            if self.left(&held).is_zero() {
+                return self.not_renewed(message);
+            }
             self.clock.sleep(RETRY_PERIOD).await;
-            let begun = self.clock.elapsed();
-            let left = self.left(renewed);
-            // One that was stopped for a time does not go on, as it would with an answer that is there at once.
+            let (since, left) = (self.clock.elapsed(), self.left(&held));
             if left.is_zero() {
                 return self.not_renewed(message);
             }
             // The deadline cuts an attempt short: whoever waits for the lease to expire does not wait for our answer.
-            match tokio::time::timeout(left, self.renew(&held)).await {
-                Ok(Look::Held(lease)) => {
-                    held = lease;
-                    renewed = begun;
-                }
+            match tokio::time::timeout(left, self.renew(&held.lease)).await {
+                Ok(Look::Held(lease)) => held = Held { lease, since },
                 Ok(Look::Other { holder }) => {
                     return Lost::Taken {
                         lease: self.lease(),
@@ -154,9 +161,6 @@ impl Election {
                 Ok(Look::Failed { message: why }) => {
                     tracing::warn!(lease = self.lease(), "not renewed: {why}");
                     message = why;
-                    if self.left(renewed).is_zero() {
-                        return self.not_renewed(message);
-                    }
                 }
                 Err(_) => return self.not_renewed(message),
             }
@@ -164,9 +168,9 @@ impl Election {
         }
     }
 
-    /// How long a lease that was renewed then is still held.
-    fn left(&self, renewed: Duration) -> Duration {
-        RENEW_DEADLINE.saturating_sub(self.clock.elapsed().saturating_sub(renewed))
+    /// How long it is still held.
+    fn left(&self, held: &Held) -> Duration {
+        RENEW_DEADLINE.saturating_sub(self.clock.elapsed().saturating_sub(held.since))
     }
 
     fn not_renewed(&self, message: String) -> Lost {
@@ -413,6 +417,8 @@ mod tests {
         lease: Option<Value>,
         version: u64,
         down: bool,
+        /// How long its answers are under way.
+        slow: Option<Duration>,
     }
 
     impl Server {
@@ -445,8 +451,12 @@ mod tests {
     fn election(server: &Shared, clock: &Arc<dyn Clock>, identity: &str) -> Election {
         let server = server.clone();
         let client = client(move |asked| {
-            let answer = server.lock().unwrap().answer(&asked);
+            let mut server = server.lock().unwrap();
+            let (answer, slow) = (server.answer(&asked), server.slow);
             async move {
+                if let Some(slow) = slow {
+                    tokio::time::sleep(slow).await;
+                }
                 match answer {
                     Some(answer) => answer,
                     None => std::future::pending().await,
@@ -544,6 +554,32 @@ mod tests {
         assert!(futures::poll!(kept.as_mut()).is_pending());
         server.lock().unwrap().lease.as_mut().unwrap()["metadata"]["resourceVersion"] = json!("999");
         tokio::time::advance(RENEW_DEADLINE + RETRY_PERIOD).await;
+        let begun = clock.elapsed();
+        let lost = kept.await;
+        assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");
+        assert_eq!(clock.elapsed(), begun);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_heard_after_the_deadline_holds_nothing() {
+        let (server, clock) = (Shared::default(), virtual_clock());
+        let one = election(&server, &clock, "one");
+        // It was stopped, and the answer was there when it went on: the first time to what it took the lease by, and then to a renewal.
+        let held = one.acquire().await;
+        tokio::time::advance(RENEW_DEADLINE).await;
+        let begun = clock.elapsed();
+        let lost = one.keep(held).await;
+        assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");
+        assert_eq!(clock.elapsed(), begun);
+
+        let late = Duration::from_secs(4);
+        let held = one.acquire().await;
+        let mut kept = Box::pin(one.keep(held));
+        assert!(futures::poll!(kept.as_mut()).is_pending());
+        server.lock().unwrap().slow = Some(late);
+        tokio::time::advance(RETRY_PERIOD).await;
+        assert!(futures::poll!(kept.as_mut()).is_pending());
+        tokio::time::advance(RENEW_DEADLINE + late).await;
         let begun = clock.elapsed();
         let lost = kept.await;
         assert!(matches!(lost, Lost::NotRenewed { .. }), "{lost}");

@@ -28,6 +28,8 @@ pub async fn lead(
     let context = Arc::new(context());
     let clock = context.clock.clone();
     let result = tokio::select! {
+        // Nothing is begun by one that was stopped, and goes on when its lease is another's.
+        biased;
         lost = election.keep(held) => return Err(format!("{lost}; all work was stopped at once")),
         () = controllers::run(context, stop.asked()) => {
             if stop.is_asked() { Ok(()) } else { Err("the controllers ended by themselves".to_owned()) }
