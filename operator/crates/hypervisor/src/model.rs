@@ -144,6 +144,14 @@ pub struct NetworkFacts {
     pub reservations: Vec<Reservation>,
 }
 
+impl NetworkFacts {
+    /// Whether its metadata says that it is that cluster's.
+    pub fn is_of(&self, cluster_uid: &str) -> bool {
+        let owner = self.owner.as_ref();
+        owner.is_some_and(|owner| owner.cluster_uid == cluster_uid)
+    }
+}
+
 /// A volume as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeFacts {

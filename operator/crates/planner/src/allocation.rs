@@ -17,7 +17,8 @@ pub fn config_map(cluster: &str) -> String {
     format!("{cluster}-allocations")
 }
 
-/// Everything that was allotted to a cluster. Each part is given once and never changed.
+/// Everything that was allotted to a cluster. Each part is given once and never changed; all of it may be given back for as long as
+/// nothing was made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Allocations {

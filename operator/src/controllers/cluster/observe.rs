@@ -244,11 +244,7 @@ pub fn lost(subject: &Subject, stored: &Stored, network: Option<&NetworkFacts>) 
 }
 
 fn is_ours(subject: &Subject, network: &NetworkFacts) -> bool {
-    let uid = owned::uid(&subject.cluster);
-    network
-        .owner
-        .as_ref()
-        .is_some_and(|owner| owner.cluster_uid == uid)
+    network.is_of(&owned::uid(&subject.cluster))
 }
 
 /// Reservations of the network that are no machine's: made when their machine was gone.
@@ -423,7 +419,7 @@ pub async fn leaving(subject: &Subject, world: &World) -> Result<Leaving, Error>
         // Nothing can be left on a host that nobody knows: its object is gone, and with it the way there.
         None => Observed::Known(false),
         Some((_, hypervisor)) => Observed::from(hypervisor.network(&subject.network()).await)
-            .map(|found| found.is_some_and(|n| n.owner.is_some_and(|o| o.cluster_uid == uid))),
+            .map(|found| found.is_some_and(|network| network.is_of(&uid))),
     };
     let own = secrets::own(&world.context.client, &subject.cluster).await?;
     let secrets = subject.stored.is_some() || !own.is_empty();

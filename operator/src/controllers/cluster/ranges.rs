@@ -127,5 +127,5 @@ pub async fn is_contested(
     }
     let network = names::network(&owned::namespace(cluster), &owned::name(cluster));
     let network = hypervisor.network(&network).await?;
-    Ok(network.is_none_or(|network| network.owner.is_none_or(|owner| owner.cluster_uid != uid)))
+    Ok(!network.is_some_and(|network| network.is_of(&uid)))
 }

@@ -284,12 +284,8 @@ async fn provision(subject: &Subject, world: &World, seen: &mut Seen) {
     let mac = subject.allocation().map(|a| a.mac.clone());
     let found = subject.hypervisor.network(&network).await;
     let is_up = found.as_ref().is_ok_and(|n| {
-        n.as_ref().is_some_and(|n| {
-            n.active
-                && n.owner
-                    .as_ref()
-                    .is_some_and(|o| o.cluster_uid == subject.owner.cluster_uid)
-        })
+        n.as_ref()
+            .is_some_and(|n| n.active && n.is_of(&subject.owner.cluster_uid))
     });
     if seen.network == Network::Down && is_up {
         seen.network = Network::Up;

@@ -36,11 +36,13 @@ pub(crate) fn check(store: &Store, object: &Value, before: Option<&Value>) -> Op
             .as_object()
             .is_some_and(|of| !of.is_empty())
     };
+    if !is_used(&new) {
+        return None;
+    }
     let kind = store.kinds().of_plural("configmaps")?;
     let all = Selector::default();
     store
         .list(kind, "", &all)
-        .filter(|_| is_used(&new))
         .filter(|other| other["metadata"]["name"] != object["metadata"]["name"])
         .filter(|other| other["metadata"]["labels"][HOST] == *host)
         .filter_map(|other| Some((path(other, &["metadata", "name"])?, read(other)?)))
